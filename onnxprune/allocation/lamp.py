@@ -1,0 +1,68 @@
+"""LAMP (Lee et al. 2021, arXiv:2010.07611)."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from onnxprune.allocation.candidate import Candidate
+from onnxprune.allocation.lowest import Pieces, lowest
+from onnxprune.registry import allocation
+from onnxprune.selection import Bins, Ranking, Values
+from onnxprune.types import Array
+
+
+@allocation("lamp")
+def lamp(candidates: Sequence[Candidate], zeros: int) -> list[int]:
+    """Prune where a squared weight is smallest beside those of its tensor that outlast it."""
+    rankings = [candidate.magnitudes for candidate in candidates]
+    limits = [candidate.limit for candidate in candidates]
+    return lowest(rankings, limits, zeros, Lamp())
+
+
+class Lamp:
+    """A weight's score is its square over the sum of squares of those not ranked before it."""
+
+    squares = True
+    # Sums of squares run over blocks of float64; this is far above their relative error.
+    tolerance = 1e-11
+
+    def bound(self, bins: Bins) -> tuple[Array, Array]:
+        """Bound the scores of each range of magnitudes by its edges and its neighbours'."""
+        exponent = _exponent(bins)
+        low, high = (np.ldexp(edge, -exponent) ** 2 for edge in (bins.low, bins.high))
+        least = _suffix_sum(low * bins.counts) - low * bins.counts
+        most = _suffix_sum(high * bins.counts)
+        smallest = _ratio(low, most)
+        largest = _ratio(high, high + np.maximum(least, 0))
+        return smallest * (1 - 1e-9), np.minimum(largest * (1 + 1e-9), 1)
+
+    def pieces(self, found: Values, bins: Bins) -> Pieces:
+        """Score copies of a value: each stands in the sum of those ranked before it."""
+        exponent = _exponent(bins)
+        squares = np.ldexp(found.values.astype(np.float64), -exponent) ** 2
+        every = squares * found.counts
+        later = np.concatenate([_suffix_sum(every)[1:], [0.0]]) if every.size else every
+        above = np.ldexp(found.above, -2 * exponent)
+        base = above + later + squares
+        values = found.values.astype(np.float64)
+        return Pieces(values, found.counts, squares, base, squares)
+
+    def exact(self, ranking: Ranking, value: float, later: int) -> Fraction:
+        """Score one copy of a value from a sum without accumulated rounding errors."""
+        square = Fraction(value) ** 2
+        below = Fraction(ranking.exact_square_sum(value)) + (later + 1) * square
+        return square / below if below else Fraction(0)
+
+
+def _exponent(bins: Bins) -> int:
+    """Return a power of two to scale by, so that no square overflows; scores do not change."""
+    return int(np.frexp(bins.high[-1])[1])
+
+
+def _suffix_sum(values: Array) -> Array:
+    return np.cumsum(values[::-1])[::-1]
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

@@ -1,0 +1,241 @@
+"""Finds how many of the lowest scores over all tensors fall in each, without a global sort.
+
+Every tensor presents its scores as ascending groups with a lower and an upper bound. The
+groups that cannot decide are counted; the few around the cut are looked at more closely,
+until single scores are left. Equal scores go to the earlier tensor first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+
+from onnxprune.selection import Bins, Ranking, Values
+from onnxprune.threads import parallel
+from onnxprune.types import Array
+
+EXPAND = 1 << 18
+"""Up to so many single scores are compared at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """Scores of one tensor by groups, ascending: bounds and counts."""
+
+    low: Array
+    high: Array
+    counts: Array
+
+
+class Scale(Protocol):
+    """Turns one tensor's ranked values into scores that compare across tensors."""
+
+    squares: bool
+    """Whether the sum of squares above the examined values is needed."""
+
+    tolerance: float
+    """The relative error of a computed score; closer scores are settled exactly."""
+
+    def bound(self, bins: Bins) -> tuple[Array, Array]:
+        """Bound the scores of each range of values."""
+
+    def pieces(self, found: Values, bins: Bins) -> "Pieces":
+        """Describe the scores of the copies of each value."""
+
+    def exact(self, ranking: Ranking, value: float, later: int) -> Fraction:
+        """Score one copy of a value exactly, with so many copies ranked after it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pieces:
+    """Copies of values: the one with `j` copies after it scores numerator / (base + j·step).
+
+    Args:
+        values: the values, ascending, with `counts` copies each.
+        numerator: see above, as are `base` and `step`.
+    """
+
+    values: Array
+    counts: Array
+    numerator: Array
+    base: Array
+    step: Array
+
+    def score(self, later: Array) -> Array:
+        """Score the copies of each value that have so many copies after them."""
+        below = self.base + later * self.step
+        return np.divide(self.numerator, below, out=np.zeros(below.size), where=below > 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Blocks:
+    """Runs of copies: tensor, value, and how many copies come after the first and the last."""
+
+    tensor: Array
+    pieces: Pieces
+    first: Array
+    last: Array
+
+    def low(self) -> Array:
+        return self.pieces.score(self.first)
+
+    def high(self) -> Array:
+        return self.pieces.score(self.last)
+
+    def counts(self) -> Array:
+        return self.first - self.last + 1
+
+    def take(self, chosen: Array) -> "_Blocks":
+        pieces = self.pieces
+        fields = (pieces.values, pieces.counts, pieces.numerator, pieces.base, pieces.step)
+        taken = Pieces(*(array[chosen] for array in fields))
+        return _Blocks(self.tensor[chosen], taken, self.first[chosen], self.last[chosen])
+
+
+def lowest(
+    rankings: Sequence[Ranking], limits: Sequence[int], zeros: int, scale: Scale
+) -> list[int]:
+    """Count, per tensor, the scores among the `zeros` lowest of all.
+
+    Args:
+        rankings: one per tensor, in graph order.
+        limits: how many of each tensor's lowest may be taken at most.
+        zeros: how many to take in all; not more than the sum of limits.
+        scale: how scores compare across tensors.
+    """
+    if zeros == 0:
+        return [0] * len(rankings)
+    bins = parallel(lambda ranking: ranking.bins(), rankings)
+    groups = []
+    for tensor_bins, limit in zip(bins, limits, strict=True):
+        low, high = scale.bound(tensor_bins)
+        groups.append(_truncated(Groups(low, high, tensor_bins.counts), limit))
+    bottom, top = _bracket(groups, zeros, scale.tolerance)
+    counts = [int(group.counts[group.high < bottom].sum()) for group in groups]
+
+    def examine(index: int) -> Pieces | None:
+        group = groups[index]
+        open_ones = np.flatnonzero((group.high >= bottom) & (group.low <= top))
+        if open_ones.size == 0:
+            return None
+        keys = bins[index].keys
+        first, last = int(keys[open_ones[0]]), int(keys[open_ones[-1]])
+        found = rankings[index].values(first, last, scale.squares)
+        return scale.pieces(found, bins[index])
+
+    pieces = parallel(examine, range(len(rankings)))
+    blocks = _blocks(pieces, [limit - count for limit, count in zip(limits, counts, strict=True)])
+    rest = zeros - sum(counts)
+    for tensor, count in _settle(blocks, rest, rankings, scale).items():
+        counts[tensor] += count
+    return counts
+
+
+def _settle(
+    blocks: _Blocks, zeros: int, rankings: Sequence[Ranking], scale: Scale
+) -> dict[int, int]:
+    """Take the lowest of the blocks' copies, splitting those that straddle the cut."""
+    taken: dict[int, int] = {}
+    while zeros > 0:
+        groups = [Groups(blocks.low(), blocks.high(), blocks.counts())]
+        bottom, top = _bracket(groups, zeros, scale.tolerance)
+        sure = groups[0].high < bottom
+        for tensor, count in zip(blocks.tensor[sure], groups[0].counts[sure], strict=True):
+            taken[int(tensor)] = taken.get(int(tensor), 0) + int(count)
+            zeros -= int(count)
+        blocks = blocks.take(~sure & (groups[0].low <= top))
+        wide = blocks.low() < blocks.high()
+        if not wide.any():
+            _take_in_order(blocks, zeros, rankings, scale, taken)
+            break
+        blocks = _split(blocks, wide)
+    return taken
+
+
+def _take_in_order(
+    blocks: _Blocks,
+    zeros: int,
+    rankings: Sequence[Ranking],
+    scale: Scale,
+    taken: dict[int, int],
+) -> None:
+    """Take from blocks of one score each; those too close to tell apart are scored exactly."""
+    scores = blocks.low()
+    several = np.unique(blocks.tensor).size > 1
+    exact: list[Fraction] | None = None
+    if scale.tolerance and several and blocks.counts().sum() > zeros:
+        exact = [
+            scale.exact(rankings[int(tensor)], float(value), int(later))
+            for tensor, value, later in zip(
+                blocks.tensor, blocks.pieces.values, blocks.last, strict=True
+            )
+        ]
+
+    def place(index: int) -> tuple[Fraction | float, int, float, int]:
+        score = exact[index] if exact is not None else float(scores[index])
+        value = float(blocks.pieces.values[index])
+        return score, int(blocks.tensor[index]), value, -int(blocks.first[index])
+
+    for index in sorted(range(scores.size), key=place):
+        tensor = int(blocks.tensor[index])
+        count = min(zeros, int(blocks.counts()[index]))
+        taken[tensor] = taken.get(tensor, 0) + count
+        zeros -= count
+
+
+def _split(blocks: _Blocks, wide: Array) -> _Blocks:
+    """Cut every block of more than one score into smaller ones, singles if few are left."""
+    counts = blocks.counts()
+    singles = int(counts[wide].sum()) <= EXPAND
+    parts = np.where(wide, counts if singles else np.minimum(counts, 64), 1)
+    chosen = np.repeat(np.arange(counts.size), parts)
+    number = np.arange(chosen.size) - np.repeat(np.cumsum(parts) - parts, parts)
+    size = counts[chosen]
+    begin = number * size // parts[chosen]
+    end = (number + 1) * size // parts[chosen]
+    new = blocks.take(chosen)
+    return _Blocks(new.tensor, new.pieces, new.first - begin, new.first - end + 1)
+
+
+def _bracket(groups: Sequence[Groups], zeros: int, tolerance: float) -> tuple[float, float]:
+    """Bound the highest score that falls away."""
+    counts = np.concatenate([group.counts for group in groups])
+    bounds = []
+    for edges in ([group.low for group in groups], [group.high for group in groups]):
+        scores = np.concatenate(edges)
+        order = np.argsort(scores, kind="stable")
+        place = int(np.searchsorted(np.cumsum(counts[order]), zeros))
+        bounds.append(float(scores[order[place]]))
+    return bounds[0] * (1 - tolerance), bounds[1] * (1 + tolerance)
+
+
+def _truncated(group: Groups, limit: int) -> Groups:
+    before = np.cumsum(group.counts) - group.counts
+    counts = np.clip(limit - before, 0, group.counts)
+    kept = counts > 0
+    return Groups(group.low[kept], group.high[kept], counts[kept])
+
+
+def _blocks(pieces: Sequence[Pieces | None], limits: Sequence[int]) -> _Blocks:
+    parts = []
+    for tensor, (piece, limit) in enumerate(zip(pieces, limits, strict=True)):
+        if piece is None:
+            continue
+        before = np.cumsum(piece.counts) - piece.counts
+        allowed = np.clip(limit - before, 0, piece.counts)
+        block = _Blocks(
+            np.full(piece.counts.size, tensor), piece, piece.counts - 1, piece.counts - allowed
+        )
+        parts.append(block.take(allowed > 0))
+    fields = ("values", "counts", "numerator", "base", "step")
+    joined = Pieces(
+        *(np.concatenate([getattr(part.pieces, name) for part in parts]) for name in fields)
+    )
+    return _Blocks(
+        np.concatenate([part.tensor for part in parts]),
+        joined,
+        np.concatenate([part.first for part in parts]),
+        np.concatenate([part.last for part in parts]),
+    )

@@ -1,0 +1,60 @@
+"""The errors a user can meet: one base class, one subclass per exit code."""
+
+
+class OnnxpruneError(Exception):
+    """Report a problem in one line, with an optional hint on what to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(OnnxpruneError):
+    """A wrong option, argument or recipe."""
+
+    exit_code = 2
+
+
+class InputError(OnnxpruneError):
+    """A file that is not what it should be."""
+
+    exit_code = 3
+
+
+class UnsafeError(OnnxpruneError):
+    """A file that reaches for something it must not have."""
+
+    exit_code = 4
+
+
+class LimitError(OnnxpruneError):
+    """A file that needs more than the limits allow."""
+
+    exit_code = 5
+
+
+class UnsupportedError(OnnxpruneError):
+    """Something legal that this build cannot do."""
+
+    exit_code = 6
+
+
+class TargetError(OnnxpruneError):
+    """Nothing to prune, or a target that cannot be reached."""
+
+    exit_code = 7
+
+
+class OutputError(OnnxpruneError):
+    """The output cannot be written."""
+
+    exit_code = 8
+
+
+class LibraryError(OnnxpruneError):
+    """A library died on this model."""
+
+    exit_code = 9

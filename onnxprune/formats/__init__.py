@@ -1,0 +1,1 @@
+"""Model files: how they are read, and how they are written again."""

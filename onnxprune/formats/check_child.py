@@ -1,0 +1,77 @@
+"""Runs as a process of its own: lets onnx.checker or ONNX Runtime look at a model.
+
+Started as a script, with `checker` (a skeleton comes on standard input) or `runtime PATH`;
+answers with one line of JSON. It imports nothing of the package.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+
+MEMORY = 16 << 30
+PR_SET_PDEATHSIG = 1
+
+
+def restrict() -> None:
+    """Die with the parent, leave no core file, write no file, take no endless memory."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for kind, limit in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_AS, MEMORY),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(kind, (limit, limit))
+
+
+def check(skeleton: bytes) -> dict[str, object]:
+    """Ask onnx.checker about a skeleton, and infer the shapes of its values."""
+    import onnx
+
+    objection = None
+    try:
+        onnx.checker.check_model(skeleton, full_check=True)
+    except Exception as error:  # noqa: BLE001 - whatever it raises is its objection
+        objection = str(error)
+    shapes: dict[str, list[int | None]] = {}
+    with contextlib.suppress(Exception):
+        model = onnx.shape_inference.infer_shapes(onnx.ModelProto.FromString(skeleton))
+        graph = model.graph
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            if value.type.tensor_type.HasField("shape"):
+                shapes[value.name] = [
+                    dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+                    for dim in value.type.tensor_type.shape.dim
+                ]
+    return {"objection": objection, "shapes": shapes}
+
+
+def run(path: str) -> dict[str, object]:
+    """Ask ONNX Runtime whether it takes a model file."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)
+    try:
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - whatever it raises is its objection
+        return {"objection": str(error)}
+    return {"objection": None}
+
+
+def main() -> None:
+    """Do what the command line says and answer on the real standard output."""
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries print banners
+    restrict()
+    result = check(sys.stdin.buffer.read()) if sys.argv[1] == "checker" else run(sys.argv[2])
+    answer.write(json.dumps(result))
+    answer.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""An ONNX file as a model: its weights, the tensors left alone, and where their values lie."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from onnxprune.errors import InputError, LimitError, OnnxpruneError, UnsupportedError
+from onnxprune.formats.files import SourceFile, open_external, open_regular
+from onnxprune.formats.onnx_checks import check_graph, sniff
+from onnxprune.formats.onnx_data import Quantization, StoredTensor
+from onnxprune.formats.onnx_graph import Constant, Graph
+from onnxprune.formats.onnx_tensor import TensorRecord
+from onnxprune.formats.onnx_types import (
+    NUMPY_NAMES,
+    check_record,
+    element_count,
+    needed_bytes,
+    type_name,
+)
+from onnxprune.formats.onnx_weights import Finding, Scaling, place_label, survey
+from onnxprune.formats.onnx_wire import Scan, scan
+from onnxprune.formats.wire import read_exactly
+from onnxprune.types import Array, Skipped, Weight
+
+SIZE_LIMIT = 1 << 31
+AMPLIFICATION_LIMIT = 8
+AMPLIFICATION_FREE = 1 << 26
+
+
+@dataclass(slots=True, eq=False)
+class OnnxModel:
+    """An open ONNX file.
+
+    Args:
+        source: the model file.
+        scan: where its tensors lie, and its skeleton.
+        graph: the graph of the skeleton.
+        files: the external data files, by the location that names them.
+        findings: for each weight, by path, how it was found.
+        weights: what can be pruned, in graph order.
+        skipped: what is left alone, and why.
+        warnings: what a user should know of this file.
+        conflicts: weights whose bytes another tensor shares, with that tensor's name.
+    """
+
+    source: SourceFile
+    scan: Scan
+    graph: Graph
+    files: dict[str, SourceFile] = field(default_factory=dict)
+    offsets: dict[tuple[int, ...], int] = field(default_factory=dict)
+    findings: dict[str, Finding] = field(default_factory=dict)
+    weights: list[Weight] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    conflicts: dict[str, str] = field(default_factory=dict)
+    parameters: int = 0
+    _stored: dict[str, StoredTensor] = field(default_factory=dict)
+
+    def stored(self, path: str) -> StoredTensor:
+        """Return where the values of a weight are."""
+        if path not in self._stored:
+            finding = self.findings[path]
+            scaling = finding.scaling
+            tensor = self._tensor(finding.constant.record)
+            if scaling is not None and tensor.kind in ("INT8", "UINT8"):
+                tensor.quantization = self._quantization(scaling, path)
+            self._stored[path] = tensor
+        return self._stored[path]
+
+    def values(self, path: str, start: int, stop: int) -> Array:
+        """Return real values of a weight, by flat position."""
+        return self.stored(path).values(start, stop)
+
+    def all_files(self) -> list[SourceFile]:
+        """Return the model file and the data files it names."""
+        return [self.source, *{id(file): file for file in self.files.values()}.values()]
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self.all_files():
+            file.close()
+
+    def __enter__(self) -> "OnnxModel":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _tensor(self, record: TensorRecord) -> StoredTensor:
+        if record.external is None:
+            return StoredTensor(record, self.source)
+        file = self.files[record.external.entries["location"]]
+        return StoredTensor(record, file, self.offsets[record.address])
+
+    def _quantization(self, scaling: Scaling, path: str) -> Quantization:
+        scale = self._parameter(scaling.scale)
+        if scale is None:
+            scale = np.ones(1)
+            self.warnings.append(f"the scale of '{path}' was not found: its integers count as 1")
+        zero = self._parameter(scaling.zero)
+        if zero is None:
+            zero = np.zeros(1)
+        return Quantization(scale, zero, scaling.channels, scaling.inner, scaling.block)
+
+    def _parameter(self, constant: Constant | None) -> Array | None:
+        if constant is None:
+            return None
+        tensor = self._tensor(constant.record)
+        return tensor.values(0, tensor.size).astype(np.float64)
+
+
+def load_onnx(
+    path: Path,
+    data_files: Mapping[str, Path] | None = None,
+    allow_hardlinks: bool = False,
+) -> OnnxModel:
+    """Open an ONNX file and find its weights, reading no weight.
+
+    Args:
+        path: the model file.
+        data_files: other files to read external data from, by location.
+        allow_hardlinks: whether external data may have more than one name.
+    """
+    source = open_regular(path)
+    opened: dict[str, SourceFile] = {}
+    try:
+        sniff(source)
+        if source.size > SIZE_LIMIT:
+            raise LimitError(
+                f"{source.size / 2**30:.1f} GiB in one protobuf message (its limit is 2 GiB)",
+                "re-export the model with external data",
+            )
+        found = scan(source.descriptor, source.size)
+        graph = Graph(_parse(found.skeleton), found.tensors)
+        check_graph(graph)
+        model = OnnxModel(source, found, graph, opened)
+        if found.unknown_fields:
+            model.warnings.append(
+                f"{found.unknown_fields} unknown fields (a newer writer?) are kept as they are"
+            )
+        _resolve(model, data_files or {}, allow_hardlinks)
+        _survey(model)
+    except OnnxpruneError:
+        for file in (source, *opened.values()):
+            file.close()
+        raise
+    return model
+
+
+def _parse(skeleton: bytes) -> onnx.ModelProto:
+    try:
+        return onnx.ModelProto.FromString(skeleton)
+    except DecodeError as error:
+        raise InputError("not a whole ONNX file (protobuf parse failed)") from error
+
+
+def _resolve(
+    model: OnnxModel, data_files: Mapping[str, Path], allow_hardlinks: bool
+) -> None:
+    """Open every external data file once and check every range in it."""
+    declared = 0
+    for record in model.scan.tensors.values():
+        try:
+            check_record(record)
+            if record.external is None:
+                continue
+            location = record.external.entries.get("location", "")
+            if location not in model.files:
+                if location in data_files:
+                    model.files[location] = open_regular(data_files[location])
+                else:
+                    file = open_external(model.source, location, allow_hardlinks)
+                    model.files[location] = file
+                _check_sum(record, model.files[location])
+            model.offsets[record.address] = _offset(model, record, model.files[location])
+            declared += needed_bytes(type_name(record), element_count(record))
+        except OnnxpruneError as error:
+            if record.name and f"'{record.name}'" not in error.message:
+                error.message = f"'{record.name}': {error.message}"
+            raise
+    present = sum({id(file): file.size for file in model.files.values()}.values())
+    if declared > AMPLIFICATION_FREE and declared > AMPLIFICATION_LIMIT * present:
+        raise LimitError(
+            f"the tensors claim {declared / 2**30:.1f} GiB of {present / 2**20:.0f} MiB of data"
+            f" (more than {AMPLIFICATION_LIMIT} times)"
+        )
+
+
+def _offset(model: OnnxModel, record: TensorRecord, file: SourceFile) -> int:
+    assert record.external is not None  # noqa: S101 - the caller has looked
+    entries = record.external.entries
+    needs = needed_bytes(type_name(record), element_count(record))
+    offset = _number(entries.get("offset", "0"), "offset")
+    if "length" in entries:
+        length = _number(entries["length"], "length")
+        if length != needs:
+            raise InputError(f"length {length:,}, its dimensions need {needs:,}")
+    if offset + needs > file.size:
+        raise InputError(
+            f"needs bytes {offset:,} to {offset + needs:,}, the data file has {file.size:,}"
+        )
+    return offset
+
+
+def _number(text: str, what: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 63:
+        raise InputError(f"bad {what} '{text}' of external data")
+    return int(text)
+
+
+def _check_sum(record: TensorRecord, file: SourceFile) -> None:
+    assert record.external is not None  # noqa: S101 - the caller has looked
+    asked = record.external.entries.get("checksum")
+    if asked and sha1(file) != asked.lower():
+        raise InputError(f"the SHA-1 sum of '{file.path.name}' is not the one in the model")
+
+
+def sha1(file: SourceFile) -> str:
+    """Return the SHA-1 sum of a file (the checksum of ONNX's external data)."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for start in range(0, file.size, 1 << 20):
+        digest.update(read_exactly(file.descriptor, start, min(1 << 20, file.size - start)))
+    return digest.hexdigest()
+
+
+def _survey(model: OnnxModel) -> None:
+    findings, model.skipped = survey(model.graph)
+    _find_overlaps(model, findings)
+    for finding in findings:
+        constant = finding.constant
+        if constant.path in model.conflicts and model.conflicts[constant.path] == "":
+            continue
+        model.findings[constant.path] = finding
+        tensor = model.stored(constant.path)
+        assert finding.layout is not None  # noqa: S101 - survey() returns none without
+        dims = tuple(constant.record.dims)
+        weight = Weight(
+            path=constant.path,
+            op=finding.op,
+            node=place_label(finding),
+            shape=dims,
+            dtype=NUMPY_NAMES[tensor.kind],
+            size=tensor.size,
+            layout=finding.layout,
+            embedding=finding.table,
+        )
+        model.weights.append(weight)
+        if constant.initializer and constant.name in constant.scope.inputs:
+            model.warnings.append(f"'{constant.path}' is also an input: a caller can override it")
+        model.warnings += [f"'{constant.path}' {note}" for note in finding.notes]
+    model.parameters = sum(weight.size for weight in model.weights)
+    model.parameters += sum(skipped.size for skipped in model.skipped)
+
+
+def _find_overlaps(model: OnnxModel, findings: list[Finding]) -> None:
+    """Note weights that share bytes: the same tensor written twice is one, others conflict."""
+    weights = {finding.constant.record.address: finding.constant for finding in findings}
+    spans = []
+    for record in model.scan.tensors.values():
+        if record.external is not None and element_count(record):
+            file = model.files[record.external.entries["location"]]
+            start = model.offsets[record.address]
+            end = start + needed_bytes(type_name(record), element_count(record))
+            spans.append((file.state[:2], start, end, record))
+    spans.sort(key=lambda span: span[:3])
+    for index, (place, start, end, record) in enumerate(spans):
+        for other_place, other_start, other_end, other in spans[index + 1 :]:
+            if other_place != place or other_start >= end:
+                break
+            pair = [weights.get(record.address), weights.get(other.address)]
+            same = (start, end, record.data_type, record.dims) == (
+                other_start,
+                other_end,
+                other.data_type,
+                other.dims,
+            )
+            if same and pair[0] and pair[1]:
+                model.conflicts[pair[1].path] = ""
+                reason = "the same bytes as another weight, pruned with it"
+                model.skipped.append(Skipped(pair[1].path, reason))
+                continue
+            for constant, neighbour in ((pair[0], other), (pair[1], record)):
+                if constant is not None:
+                    model.conflicts[constant.path] = neighbour.name
+
+
+def refuse_conflict(path: str, other: str) -> UnsupportedError:
+    """Say that a weight cannot be pruned because of whose bytes it shares."""
+    return UnsupportedError(
+        f"'{path}' shares bytes with '{other}', which is not pruned",
+        f"--exclude '{path}' leaves both as they are",
+    )
+
+
+def file_hash(file: SourceFile) -> str:
+    """Return the SHA-256 sum of a file."""
+    digest = hashlib.sha256()
+    for start in range(0, file.size, 1 << 20):
+        digest.update(os.pread(file.descriptor, 1 << 20, start))
+    return digest.hexdigest()
+
+

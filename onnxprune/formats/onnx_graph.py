@@ -1,0 +1,221 @@
+"""The graph of a skeleton as scopes: who makes each value, and who reads it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+
+from onnxprune.errors import InputError
+from onnxprune.formats.onnx_tensor import TensorRecord
+
+Address = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Use:
+    """One place where a value is read: an input of a node, or an output of a graph."""
+
+    scope: "Scope"
+    node: onnx.NodeProto | None
+    index: int
+    order: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """A tensor of the model: an initializer, or the value of a Constant node."""
+
+    path: str
+    name: str
+    scope: "Scope"
+    record: TensorRecord
+    proto: onnx.TensorProto | None
+    initializer: bool
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """The main graph, a subgraph or a function body."""
+
+    prefix: str
+    parent: "Scope | None"
+    owner: onnx.NodeProto | None
+    attribute: str
+    inputs: list[str]
+    outputs: list[str]
+    nodes: list[onnx.NodeProto]
+    body: Any
+    order: tuple[int, ...] = ()
+    constants: dict[str, Constant] = field(default_factory=dict)
+    producers: dict[str, onnx.NodeProto] = field(default_factory=dict)
+    uses: dict[str, list[Use]] = field(default_factory=dict)
+
+    def defining(self, name: str) -> "Scope | None":
+        """Return the scope, this one or one around it, that gives a name its value."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.uses:
+                return scope
+            scope = scope.parent
+        return None
+
+    def constant(self, name: str) -> Constant | None:
+        """Return the constant that a name stands for here, if it is one."""
+        scope = self.defining(name)
+        return scope.constants.get(name) if scope is not None else None
+
+
+FunctionKey = tuple[str, str, str]
+
+
+class Graph:
+    """All scopes of a model, its constants in graph order, and its functions."""
+
+    def __init__(
+        self, model: onnx.ModelProto, tensors: dict[Address, TensorRecord]
+    ) -> None:
+        self.model = model
+        self.tensors = tensors
+        self.scopes: list[Scope] = []
+        self.constants: list[Constant] = []
+        self.attributes: list[TensorRecord] = []
+        self.others: list[TensorRecord] = []
+        self.sparse: list[str] = []
+        self.functions: dict[FunctionKey, Scope] = {}
+        self._paths: set[str] = set()
+        self._claimed: set[Address] = set()
+        self._build()
+        for scope in self.scopes:
+            _link(scope)
+        self.others = [
+            record for address, record in tensors.items() if address not in self._claimed
+        ]
+
+    def _build(self) -> None:
+        graph = self.model.graph
+        main = _scope(graph, "", None, None, "")
+        waiting: list[tuple[Scope, Address, int]] = [(main, (7, 0), 1)]
+        for index, function in enumerate(self.model.functions):
+            scope = _scope(function, f"function:{function.name}/", None, None, "")
+            scope.order = (len(graph.node) + index,)
+            self.functions[function.domain, function.name, function.overload] = scope
+            waiting.append((scope, (25, index), 7))
+        waiting.reverse()
+        while waiting:
+            scope, address, node_field = waiting.pop()
+            self.scopes.append(scope)
+            if node_field == 1:
+                self._initializers(scope, address)
+            inner: list[tuple[Scope, Address, int]] = []
+            for index, node in enumerate(scope.nodes):
+                inner += self._node(scope, node, (*address, node_field, index))
+            waiting += reversed(inner)
+
+    def _initializers(self, scope: Scope, address: Address) -> None:
+        for index, tensor in enumerate(scope.body.initializer):
+            if not tensor.name:
+                raise InputError(f"initializer #{index} has no name")
+            if tensor.name in scope.constants:
+                raise InputError(f"initializer '{tensor.name}' is given twice")
+            self._constant(scope, tensor.name, (*address, 5, index), tensor, True)
+        for index, sparse in enumerate(scope.body.sparse_initializer):
+            self.sparse.append(scope.prefix + sparse.values.name)
+            self._claimed |= {(*address, 15, index, part, 0) for part in (1, 2)}
+            scope.uses.setdefault(sparse.values.name, [])
+
+    def _node(
+        self, scope: Scope, node: onnx.NodeProto, address: Address
+    ) -> list[tuple[Scope, Address, int]]:
+        for output in node.output:
+            if output:
+                if output in scope.producers or output in scope.constants:
+                    raise InputError(f"value '{scope.prefix}{output}' is written twice")
+                scope.producers[output] = node
+                scope.uses.setdefault(output, [])
+        inner: list[tuple[Scope, Address, int]] = []
+        constant = node.op_type == "Constant" and node.domain in ("", "ai.onnx")
+        for index, attribute in enumerate(node.attribute):
+            place = (*address, 5, index)
+            for part in ((*place, 5, 0), (*place, 7, 0)):
+                if part not in self.tensors:
+                    continue
+                if constant and node.output:
+                    proto = attribute.t if part[-2] == 5 else None
+                    self._constant(scope, node.output[0], part, proto, False)
+                else:
+                    self._claimed.add(part)
+                    label = f"{scope.prefix}{node_label(node)}.{attribute.name}"
+                    self.tensors[part].name = label
+                    self.attributes.append(self.tensors[part])
+            if constant and attribute.HasField("sparse_tensor"):
+                self.sparse.append(scope.prefix + node_label(node))
+                self._claimed |= {(*place, 22, 0, part, 0) for part in (1, 2)}
+            if attribute.HasField("g"):
+                body = self._subgraph(scope, node, attribute.name, attribute.g)
+                body.order = (*scope.order, address[-1], index)
+                inner.append((body, (*place, 6, 0), 1))
+            for number, graph in enumerate(attribute.graphs):
+                body = self._subgraph(scope, node, f"{attribute.name}{number}", graph)
+                body.order = (*scope.order, address[-1], index, number)
+                inner.append((body, (*place, 11, number), 1))
+        return inner
+
+    def _subgraph(
+        self, scope: Scope, node: onnx.NodeProto, attribute: str, graph: onnx.GraphProto
+    ) -> Scope:
+        prefix = f"{scope.prefix}{node_label(node)}.{attribute}/"
+        return _scope(graph, prefix, scope, node, attribute)
+
+    def _constant(
+        self,
+        scope: Scope,
+        name: str,
+        address: Address,
+        proto: onnx.TensorProto | None,
+        initializer: bool,
+    ) -> None:
+        path = scope.prefix + name
+        number = 1
+        while path in self._paths:
+            number += 1
+            path = f"{scope.prefix}{name}#{number}"
+        self._paths.add(path)
+        self._claimed.add(address)
+        record = self.tensors[address]
+        record.name = path
+        constant = Constant(path, name, scope, record, proto, initializer)
+        scope.constants[name] = constant
+        scope.uses.setdefault(name, [])
+        self.constants.append(constant)
+
+
+def node_label(node: onnx.NodeProto) -> str:
+    """Return a node's name, or what stands for it if it has none."""
+    return node.name or next((name for name in node.output if name), node.op_type)
+
+
+def _scope(
+    body: Any, prefix: str, parent: Scope | None, owner: onnx.NodeProto | None, attribute: str
+) -> Scope:
+    if isinstance(body, onnx.GraphProto):
+        inputs = [value.name for value in body.input]
+        outputs = [value.name for value in body.output]
+    else:
+        inputs, outputs = list(body.input), list(body.output)
+    scope = Scope(prefix, parent, owner, attribute, inputs, outputs, list(body.node), body)
+    for name in inputs:
+        scope.uses[name] = []
+    return scope
+
+
+def _link(scope: Scope) -> None:
+    for position, node in enumerate(scope.nodes):
+        order = (*scope.order, position)
+        for index, name in enumerate(node.input):
+            source = scope.defining(name) if name else None
+            if source is not None:
+                source.uses[name].append(Use(scope, node, index, order))
+    for index, name in enumerate(scope.outputs):
+        source = scope.defining(name)
+        if source is not None:
+            source.uses[name].append(Use(scope, None, index))

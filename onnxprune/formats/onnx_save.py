@@ -1,0 +1,312 @@
+"""Writes a model again with some weights zeroed, every other byte as it was."""
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from onnxprune.errors import OnnxpruneError, OutputError
+from onnxprune.formats.files import SourceFile
+from onnxprune.formats.onnx_data import StoredTensor
+from onnxprune.formats.onnx_file import OnnxModel, load_onnx, refuse_conflict, sha1
+from onnxprune.formats.onnx_tensor import Run, TensorRecord
+from onnxprune.formats.output import Temporary, check_space, write_at
+from onnxprune.formats.splice import Shift, Splice
+from onnxprune.formats.wire import read_exactly
+from onnxprune.selection import CHUNK
+from onnxprune.threads import parallel
+from onnxprune.types import Array, Tally
+
+Pruner = Callable[[int, Array], Array]
+"""(first position, real values) -> which of these values fall away; called in order."""
+
+Progress = Callable[[int, int], None]
+"""(bytes written so far, bytes in all)."""
+
+BLOCK = 1 << 20
+
+
+@dataclass(slots=True, eq=False)
+class _Target:
+    """One file being written: the edits of its source, and what is known of the result."""
+
+    source: SourceFile
+    temporary: Temporary
+    tensors: list[str] = field(default_factory=list)
+    splices: list[Splice] = field(default_factory=list)
+    shift: Shift = field(default_factory=lambda: Shift([]))
+    sums: dict[int, int] = field(default_factory=dict)
+
+
+class Saving:
+    """One run of writing a model: its data files first, the model last."""
+
+    def __init__(
+        self,
+        model: OnnxModel,
+        output: Path,
+        pruners: Mapping[str, Pruner],
+        progress: Progress | None = None,
+    ) -> None:
+        self.model = model
+        self.output = output
+        self.pruners = pruners
+        self.progress = progress
+        self.tallies: dict[str, Tally] = {}
+        self._done = 0
+        self._total = 0
+
+    def run(self) -> list[Path]:
+        """Write everything, check it, put it in place; return the files of the new model."""
+        for path in self.pruners:
+            if path in self.model.conflicts:
+                raise refuse_conflict(path, self.model.conflicts[path])
+        places = self._places()
+        check_space(self.output.parent, sum(source.size for source in places))
+        self._total = sum(source.size for source in places)
+        temporaries: list[Temporary] = []
+        try:
+            return self._write(places, temporaries)
+        finally:
+            for temporary in temporaries:
+                temporary.__exit__(None, None, None)
+
+    def _write(
+        self, places: dict[SourceFile, str | None], temporaries: list[Temporary]
+    ) -> list[Path]:
+        names: dict[SourceFile, str] = {}
+        data: list[tuple[_Target, Path]] = []
+        checksums: dict[SourceFile, str] = {}
+        for source, name in places.items():
+            target = self._target(source, self.output.with_name("data"), temporaries)
+            self._fill(target, hashed=True)
+            names[source] = name or self._data_name(target)
+            data.append((target, self.output.with_name(names[source])))
+            checksums[source] = self._checksum(target)
+        main = self._target(self.model.source, self.output, temporaries)
+        main.splices += self._relocations(names, checksums)
+        self._fill(main, hashed=False)
+        self._verify(main, names, data)
+        for source in self.model.all_files():
+            source.check_unchanged()
+        for target, path in data:
+            target.temporary.commit(path)
+        main.temporary.commit()
+        return [self.output, *(path for _, path in data)]
+
+    def _places(self) -> dict[SourceFile, str | None]:
+        """Choose which data files are written, and which of them keep their name."""
+        pruned = {self.model.stored(path).source for path in self.pruners}
+        same_folder = self.output.parent.samefile(self.model.source.path.parent)
+        places: dict[SourceFile, str | None] = {}
+        for location, source in self.model.files.items():
+            simple = os.path.basename(location) == location
+            if source in pruned or not same_folder:
+                free = simple and not os.path.lexists(self.output.with_name(location))
+                clash = self.output.name == location
+                places[source] = location if free and not clash else None
+        return places
+
+    def _target(
+        self, source: SourceFile, path: Path, temporaries: list[Temporary]
+    ) -> _Target:
+        temporary = Temporary(path)
+        temporaries.append(temporary)
+        target = _Target(source, temporary)
+        for name in self.pruners:
+            tensor = self.model.stored(name)
+            if tensor.source is source:
+                target.tensors.append(name)
+                if tensor.packed:
+                    target.splices += self._varint_splices(name, tensor)
+        return target
+
+    def _varint_splices(self, path: str, tensor: StoredTensor) -> list[Splice]:
+        values = tensor.values(0, tensor.size)
+        pruned = np.concatenate(
+            [
+                self.pruners[path](start, values[start : start + CHUNK])
+                for start in range(0, tensor.size, CHUNK)
+            ]
+        )
+        zeroed = tensor.zeroed(tensor.stored(0, tensor.size), 0, pruned)
+        self.tallies[path] = tally_of(tensor, tensor.stored(0, tensor.size), zeroed, 0)
+        return [
+            Splice(piece.start, piece.end, data, piece.frame)
+            for piece, data in tensor.varint_edits(pruned)
+        ]
+
+    def _fill(self, target: _Target, hashed: bool) -> None:
+        """Copy what stays and write the pruned tensors over what does not."""
+        target.shift = Shift(target.splices)
+        tensors = [name for name in target.tensors if not self.model.stored(name).packed]
+        regions = []
+        for name in tensors:
+            tensor = self.model.stored(name)
+            width = np.dtype(tensor.stored(0, 1).dtype).itemsize
+            regions += [
+                (run.start, run.start + (run.count - 1) * run.step + width)
+                for run in tensor.runs
+                if run.count
+            ]
+        at = 0
+        edits = [(edit.start, edit.end, edit.data) for edit in target.shift.replacements]
+        for start, end, data in sorted([*edits, *((*region, b"") for region in regions)]):
+            self._copy(target, at, start, hashed)
+            if data:
+                write_at(
+                    target.temporary.descriptor, data, target.shift(end) - len(data), self.output
+                )
+            at = end
+        self._copy(target, at, target.source.size, hashed)
+        parallel(lambda name: self._tensor(target, name, hashed), tensors)
+
+    def _copy(self, target: _Target, start: int, end: int, hashed: bool) -> None:
+        source, sink = target.source.descriptor, target.temporary.descriptor
+        while start < end:
+            count = min(BLOCK, end - start)
+            to = target.shift(start)
+            if hashed:
+                block = read_exactly(source, start, count)
+                target.sums[start] = zlib.crc32(block)
+                write_at(sink, block, to, self.output)
+            else:
+                count = _copy_range(source, sink, start, to, end - start, self.output)
+            start += count
+            self._advance(count)
+
+    def _tensor(self, target: _Target, path: str, hashed: bool) -> None:
+        tensor = self.model.stored(path)
+        tally = Tally()
+        first = 0
+        for run in tensor.runs:
+            for low in range(0, run.count, CHUNK):
+                high = min(low + CHUNK, run.count)
+                raw = tensor.stored(first + low, first + high)
+                pruned = self.pruners[path](first + low, tensor.real(raw, first + low))
+                zeroed = tensor.zeroed(raw, first + low, pruned)
+                tally += tally_of(tensor, raw, zeroed, first + low)
+                block = self._block(tensor, run, low, zeroed)
+                at = run.start + low * run.step
+                if hashed:
+                    target.sums[at] = zlib.crc32(block)
+                write_at(target.temporary.descriptor, block, target.shift(at), self.output)
+                self._advance(len(block))
+            first += run.count
+        self.tallies[path] = tally
+
+    def _block(self, tensor: StoredTensor, run: Run, low: int, zeroed: Array) -> memoryview:
+        """Return the bytes from a run's value number `low` on, with what lies between values."""
+        if run.step == zeroed.itemsize:
+            return memoryview(np.ascontiguousarray(zeroed).view(np.uint8))
+        start = run.start + low * run.step
+        length = (zeroed.size - 1) * run.step + zeroed.itemsize
+        between = bytearray(read_exactly(tensor.source.descriptor, start, length))
+        np.ndarray(zeroed.shape, zeroed.dtype, between, strides=(run.step,))[:] = zeroed
+        return memoryview(between)
+
+    def _data_name(self, target: _Target) -> str:
+        digest = hashlib.sha256(repr(sorted(target.sums.items())).encode())
+        return f"{self.output.stem}-{digest.hexdigest()[:8]}.data"
+
+    def _checksum(self, target: _Target) -> str:
+        for record in self._records_of(target.source):
+            if record.external is not None and "checksum" in record.external.entries:
+                status = os.fstat(target.temporary.descriptor)
+                new = SourceFile(
+                    target.temporary.path,
+                    target.temporary.descriptor,
+                    status.st_size,
+                    target.source.state,
+                )
+                return sha1(new)
+        return ""
+
+    def _records_of(self, source: SourceFile) -> list[TensorRecord]:
+        return [
+            record
+            for record in self.model.scan.tensors.values()
+            if record.external is not None
+            and self.model.files[record.external.entries["location"]] is source
+        ]
+
+    def _relocations(
+        self, names: dict[SourceFile, str], checksums: dict[SourceFile, str]
+    ) -> list[Splice]:
+        splices = []
+        for source, name in names.items():
+            for record in self._records_of(source):
+                assert record.external is not None  # noqa: S101 - so chosen
+                for key, text in (("location", name), ("checksum", checksums[source])):
+                    frame = record.external.places.get(key)
+                    if frame is not None and text and text != record.external.entries[key]:
+                        splices.append(Splice(frame.start, frame.end, text.encode(), frame))
+        return splices
+
+    def _verify(
+        self,
+        main: _Target,
+        names: dict[SourceFile, str],
+        data: list[tuple[_Target, Path]],
+    ) -> None:
+        """Open what was written as a new model and count its zeros."""
+        written = {target.source: target.temporary.path for target, _ in data}
+        places = {
+            names.get(source, location): written.get(source, source.path)
+            for location, source in self.model.files.items()
+        }
+        try:
+            with load_onnx(main.temporary.path, places) as reopened:
+                found = parallel(lambda path: count_zeros(reopened, path), list(self.pruners))
+        except OnnxpruneError as error:
+            raise OutputError(f"the written model cannot be read back: {error}") from error
+        for path, zeros in zip(self.pruners, found, strict=True):
+            if zeros != self.tallies[path].zeros:
+                raise OutputError(
+                    f"'{path}': {self.tallies[path].zeros:,} zeros were written,"
+                    f" {zeros:,} were read back"
+                )
+
+    def _advance(self, count: int) -> None:
+        self._done += count
+        if self.progress is not None:
+            self.progress(self._done, self._total + self.model.source.size)
+
+
+def count_zeros(model: OnnxModel, path: str) -> int:
+    """Count the zeros of a weight in its file."""
+    tensor = model.stored(path)
+    return sum(
+        tensor.zero_count(tensor.stored(start, min(start + CHUNK, tensor.size)), start)
+        for start in range(0, tensor.size, CHUNK)
+    )
+
+
+def tally_of(tensor: StoredTensor, raw: Array, zeroed: Array, start: int) -> Tally:
+    """Count zeros and sum squares before and after."""
+    before, after = tensor.real(raw, start), tensor.real(zeroed, start)
+    return Tally(
+        tensor.zero_count(raw, start),
+        tensor.zero_count(zeroed, start),
+        float(np.einsum("i,i->", before, before, dtype=np.float64)),
+        float(np.einsum("i,i->", after, after, dtype=np.float64)),
+    )
+
+
+def _copy_range(source: int, sink: int, start: int, to: int, count: int, target: Path) -> int:
+    """Copy bytes from file to file, inside the system where it can."""
+    try:
+        copied = os.copy_file_range(source, sink, min(count, 1 << 30), start, to)
+        if copied:
+            return copied
+    except (AttributeError, OSError):
+        pass
+    block = read_exactly(source, start, min(count, BLOCK))
+    write_at(sink, block, to, target)
+    return len(block)
+
+

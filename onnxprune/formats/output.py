@@ -1,0 +1,139 @@
+"""Puts files in place whole or not at all: temporaries beside the target, synced, renamed."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from onnxprune.errors import OutputError, UsageError
+from onnxprune.formats.files import SourceFile
+
+SUFFIX = ".onnxprune-tmp"
+
+
+def check_output(output: Path, inputs: list[SourceFile], force: bool) -> Path:
+    """Refuse an output that could not or must not be written; return its real path."""
+    for source in inputs:
+        if _is_same(output, source):
+            raise UsageError(f"the output is the input file {source.path.name}; name another")
+    if os.path.lexists(output) and not force:
+        raise UsageError(f"{output} exists", "--force replaces it")
+    real = Path(os.path.realpath(output))
+    if real.exists():
+        mode = real.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise OutputError(f"{output} is a directory")
+        if not stat.S_ISREG(mode):
+            raise OutputError(f"{output} is not a regular file")
+    if not real.parent.is_dir():
+        raise OutputError(f"there is no folder {real.parent}")
+    if not os.access(real.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"the folder {real.parent} is not writable")
+    return real
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Refuse to begin what does not fit."""
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        raise OutputError(f"no space in {folder}: {needed:,} bytes needed, {free:,} free")
+
+
+class Temporary:
+    """A new file beside its target; it replaces the target, or it goes away."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        remove_abandoned(target.parent)
+        name = f".{target.name[:80]}.{os.getpid()}-{time.monotonic_ns()}{SUFFIX}"
+        self.path = target.with_name(name)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        with write_errors(target):
+            self.descriptor = os.open(self.path, flags, 0o666)
+            # Held as long as we live: a lock that can be had marks an abandoned file.
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+        self._open = True
+
+    def commit(self, target: Path | None = None) -> None:
+        """Give the file its name, after its bytes are on the disk."""
+        self.target = target or self.target
+        with write_errors(self.target):
+            os.fsync(self.descriptor)
+            os.replace(self.path, self.target)
+            self._open = False
+            os.close(self.descriptor)
+            folder = os.open(self.target.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def __enter__(self) -> "Temporary":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._open:
+            self._open = False
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            os.close(self.descriptor)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporaries of runs that were killed."""
+    for path in folder.glob(f".*{SUFFIX}"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
+            finally:
+                os.close(descriptor)
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Write a small file, whole or not at all."""
+    with Temporary(target) as temporary:
+        write_at(temporary.descriptor, data, 0, target)
+        temporary.commit()
+
+
+def write_at(descriptor: int, data: bytes | memoryview, offset: int, target: Path) -> None:
+    """Write all bytes at an offset."""
+    view = memoryview(data)
+    with write_errors(target):
+        while view:
+            written = os.pwrite(descriptor, view, offset)
+            view = view[written:]
+            offset += written
+
+
+@contextlib.contextmanager
+def write_errors(target: Path) -> Iterator[None]:
+    """Turn the system's errors on writing into ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise OutputError(f"no space left in {target.parent}") from error
+        reason = (error.strerror or "unknown error").lower()
+        raise OutputError(f"cannot write {target}: {reason}") from error
+
+
+def _is_same(output: Path, source: SourceFile) -> bool:
+    try:
+        status = output.stat()
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == source.state[:2]

@@ -1,0 +1,105 @@
+"""Asks onnx.checker and ONNX Runtime for their verdict, in child processes."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onnxprune.errors import InputError, LibraryError, LimitError
+
+CHILD = Path(__file__).with_name("check_child.py")
+TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the libraries said: a sentence, warnings, and the shapes that were inferred."""
+
+    sentence: str
+    warnings: tuple[str, ...] = ()
+    shapes: dict[str, list[int | None]] = field(default_factory=dict)
+
+
+class Verification:
+    """A check that runs beside the work; `result` waits for it."""
+
+    def __init__(self, skeleton: bytes, model: Path) -> None:
+        self.model = model
+        self._answer: dict[str, Any] = {}
+        self._failure: Exception | None = None
+        self._child = _start("checker")
+        self._thread = threading.Thread(target=self._ask, args=(skeleton,), daemon=True)
+        self._thread.start()
+
+    def result(self) -> Verdict:
+        """Return the verdict; a model that both libraries refuse is an error."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        shapes = self._answer["shapes"]
+        objection = self._answer["objection"]
+        if objection is None:
+            return Verdict("onnx.checker accepts it", (), shapes)
+        words = first_words(objection)
+        runtime = _communicate(_start("runtime", str(self.model)), b"", "ONNX Runtime")
+        if runtime["objection"] is not None:
+            raise InputError(
+                f"the model is not valid: {words}",
+                f"ONNX Runtime refuses it, too: {first_words(runtime['objection'])}",
+            )
+        warning = f"onnx.checker objects, ONNX Runtime accepts the model: {words}"
+        return Verdict("ONNX Runtime accepts it, onnx.checker objects", (warning,), shapes)
+
+    def stop(self) -> None:
+        """End the child if it still runs."""
+        self._child.kill()
+        self._thread.join()
+
+    def _ask(self, skeleton: bytes) -> None:
+        try:
+            self._answer = _communicate(self._child, skeleton, "onnx.checker")
+        except (LibraryError, LimitError) as error:
+            self._failure = error
+
+
+def first_words(text: str) -> str:
+    """Cut a library's message to its first sentence, without escape codes or paths."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    plain = re.sub(r"\S*/\S+/\S+", "", plain)
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    return " ".join(lines)[:160] or "no reason given"
+
+
+def _start(*arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-P", str(CHILD), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _communicate(child: "subprocess.Popen[bytes]", data: bytes, who: str) -> dict[str, Any]:
+    try:
+        output, _ = child.communicate(data, TIMEOUT)
+    except subprocess.TimeoutExpired as error:
+        child.kill()
+        child.communicate()
+        raise LimitError(
+            f"{who} took more than {TIMEOUT:.0f} s on this model", "--no-verify skips it"
+        ) from error
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        raise LibraryError(f"{who} died of {name} on this model", "--no-verify skips it")
+    try:
+        answer: dict[str, Any] = json.loads(output)
+    except json.JSONDecodeError as error:
+        raise LibraryError(
+            f"{who} ended with code {child.returncode} on this model", "--no-verify skips it"
+        ) from error
+    return answer

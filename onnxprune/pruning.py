@@ -1,0 +1,191 @@
+"""The whole of one pruning: file, weights, budgets, masks, file, report."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from onnxprune.errors import OnnxpruneError
+from onnxprune.formats.macs import count_macs
+from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
+from onnxprune.formats.onnx_save import Pruner, Saving, tally_of
+from onnxprune.formats.output import check_output
+from onnxprune.formats.verify import Verdict, Verification
+from onnxprune.planning import Plan, make_plan
+from onnxprune.selection import CHUNK
+from onnxprune.sizes import measure
+from onnxprune.threads import parallel
+from onnxprune.types import Recipe, Report, Tally, TensorReport
+
+Progress = Callable[[str, int, int], None]
+"""(what is being done, how much is done, how much there is)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to work, apart from what to prune.
+
+    Args:
+        output: where to write; None puts `<stem>.pruned.onnx` beside the model.
+        force: replace an existing output.
+        dry_run: plan and report, write nothing.
+        verify: ask onnx.checker, and ONNX Runtime if it objects.
+        compressed_size: compress the whole file for its size instead of samples.
+        allow_hardlinks: take external data files that have several names.
+        progress: is told how far the work is.
+    """
+
+    output: Path | None = None
+    force: bool = False
+    dry_run: bool = False
+    verify: bool = True
+    compressed_size: bool = False
+    allow_hardlinks: bool = False
+    progress: Progress | None = None
+
+
+def default_output(model: Path) -> Path:
+    """Return where the pruned model goes unless the user says otherwise."""
+    return model.with_name(f"{model.stem}.pruned{model.suffix or '.onnx'}")
+
+
+def prune_file(
+    path: Path, recipe: Recipe, settings: Settings, ratios: Mapping[str, Fraction] | None = None
+) -> Report:
+    """Prune a model file as a recipe says."""
+
+    def decide(model: OnnxModel) -> tuple[Plan, dict[str, Pruner]]:
+        plan = make_plan(recipe, model.weights, model.values, ratios)
+        return plan, {cut: plan.pruner(cut) for cut in plan.cuts}
+
+    return rewrite(path, settings, decide, recipe)
+
+
+def rewrite(
+    path: Path,
+    settings: Settings,
+    decide: Callable[[OnnxModel], tuple[Plan, dict[str, Pruner]]],
+    recipe: Recipe | None = None,
+) -> Report:
+    """Open a model, let `decide` choose what goes, write the result and report on it."""
+    began = time.perf_counter()
+    with explained(path), load_onnx(path, allow_hardlinks=settings.allow_hardlinks) as model:
+        output = settings.output or default_output(path)
+        if not settings.dry_run:
+            output = check_output(output, model.all_files(), settings.force)
+        with verifying(model, settings.verify) as verdict_of:
+            _tell(settings, "ranking weights", 0, 0)
+            plan, pruners = decide(model)
+            verdict = verdict_of()
+            count_macs(model, verdict.shapes)
+            saving = Saving(model, output, pruners, _bytes_progress(settings))
+            files = [] if settings.dry_run else saving.run()
+        tallies = saving.tallies
+        _tell(settings, "reporting", 0, 0)
+        rest = [w.path for w in plan.weights if w.path not in tallies]
+        if settings.dry_run:
+            tallies.update(_planned(model, pruners))
+            rest = [path for path in rest if path not in tallies]
+        tallies.update(zip(rest, parallel(lambda p: _tally(model, p, None), rest), strict=True))
+        macs = {weight.path: weight for weight in model.weights}
+        tensors = tuple(
+            TensorReport(macs[w.path], tallies[w.path], plan.zeros[w.path]) for w in plan.weights
+        )
+        return Report(
+            model=str(path),
+            sha256=file_hash(model.source),
+            tensors=tensors,
+            skipped=(*plan.skipped, *model.skipped),
+            warnings=(*model.warnings, *plan.warnings, *verdict.warnings),
+            parameters=model.parameters,
+            sizes=measure(model.all_files(), files, settings.compressed_size),
+            seconds=time.perf_counter() - began,
+            recipe=recipe,
+            output=str(output) if files else None,
+            files=tuple(str(file) for file in files),
+            verified=verdict.sentence,
+        )
+
+
+def inspect_file(path: Path, settings: Settings) -> Report:
+    """Report on a model file as it is."""
+    began = time.perf_counter()
+    with (
+        explained(path),
+        load_onnx(path, allow_hardlinks=settings.allow_hardlinks) as model,
+        verifying(model, settings.verify) as verdict_of,
+    ):
+        paths = [weight.path for weight in model.weights]
+        tallies = parallel(lambda tensor: _tally(model, tensor, None), paths)
+        verdict = verdict_of()
+        count_macs(model, verdict.shapes)
+        tensors = tuple(
+            TensorReport(weight, tally, tally.zeros)
+            for weight, tally in zip(model.weights, tallies, strict=True)
+        )
+        return Report(
+            model=str(path),
+            sha256=file_hash(model.source),
+            tensors=tensors,
+            skipped=tuple(model.skipped),
+            warnings=(*model.warnings, *verdict.warnings),
+            parameters=model.parameters,
+            sizes=measure(model.all_files(), [], settings.compressed_size),
+            seconds=time.perf_counter() - began,
+            verified=verdict.sentence,
+        )
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Begin the message of every error with the file it is about."""
+    try:
+        yield
+    except OnnxpruneError as error:
+        if error.exit_code in (3, 4, 5, 6, 7, 9) and not error.message.startswith(str(path)):
+            error.message = f"{path}: {error.message}"
+        raise
+
+
+@contextlib.contextmanager
+def verifying(model: OnnxModel, wanted: bool) -> Iterator[Callable[[], Verdict]]:
+    """Let the checker look at the model while other work goes on."""
+    if not wanted:
+        yield lambda: Verdict("not verified")
+        return
+    verification = Verification(model.scan.skeleton, model.source.path)
+    try:
+        yield verification.result
+    finally:
+        verification.stop()
+
+
+def _tally(model: OnnxModel, path: str, pruner: Pruner | None) -> Tally:
+    tensor = model.stored(path)
+    tally = Tally()
+    for start in range(0, tensor.size, CHUNK):
+        raw = tensor.stored(start, min(start + CHUNK, tensor.size))
+        zeroed = raw
+        if pruner is not None:
+            zeroed = tensor.zeroed(raw, start, pruner(start, tensor.real(raw, start)))
+        tally += tally_of(tensor, raw, zeroed, start)
+    return tally
+
+
+def _planned(model: OnnxModel, pruners: Mapping[str, Pruner]) -> dict[str, Tally]:
+    paths = list(pruners)
+    tallies = parallel(lambda path: _tally(model, path, pruners[path]), paths)
+    return dict(zip(paths, tallies, strict=True))
+
+
+def _tell(settings: Settings, what: str, done: int, total: int) -> None:
+    if settings.progress is not None:
+        settings.progress(what, done, total)
+
+
+def _bytes_progress(settings: Settings) -> Callable[[int, int], None]:
+    return lambda done, total: _tell(settings, "writing", done, total)
+
+

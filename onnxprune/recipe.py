@@ -1,0 +1,143 @@
+"""Reads and checks recipes: sparsities, options by name, and recipe files."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from onnxprune.errors import UsageError
+from onnxprune.registry import Entry
+from onnxprune.types import Recipe
+
+DEFAULT = Recipe()
+LISTS = ("include", "exclude")
+NUMBERS = {"max_layer_sparsity": float, "min_kept": int, "min_size": int, "seed": int}
+
+
+def parse_sparsity(text: str | float, what: str = "--sparsity") -> float:
+    """Read a sparsity such as 0.9 or 90%."""
+    spelled = str(text).strip()
+    percent = spelled.endswith("%")
+    try:
+        value = float(spelled.rstrip("%"))
+    except ValueError:
+        raise UsageError(f"{what} is a number such as 0.9 or 90%, not '{text}'") from None
+    if percent:
+        value /= 100
+    if value == 1:
+        raise UsageError(f"{what} must be below 1: nothing would be left", "try 0.99")
+    if 1 < value <= 100 and not percent:
+        raise UsageError(f"{what} lies in [0, 1), got {spelled}", f"did you mean {value / 100:g}?")
+    if not 0 <= value < 1:
+        raise UsageError(f"{what} lies in [0, 1), got {spelled}")
+    return value
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a TOML file that holds fields of a recipe."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"recipe {path}: {(error.strerror or 'unreadable').lower()}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"recipe {path}: {error}") from error
+    known = {field.name for field in fields(Recipe)}
+    for key in content:
+        if key not in known:
+            near = get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+            raise UsageError(f"recipe {path}: unknown key '{key}'", hint)
+    return content
+
+
+def make_recipe(values: Mapping[str, Any]) -> Recipe:
+    """Build a recipe, checking every field."""
+    made: dict[str, Any] = dict(values)
+    if made.get("sparsity") is not None:
+        made["sparsity"] = parse_sparsity(made["sparsity"])
+    for name in LISTS:
+        if name in made:
+            given = made[name]
+            made[name] = (given,) if isinstance(given, str) else tuple(given)
+    if "layer" in made:
+        made["layer"] = _layers(made["layer"])
+    for name, kind in NUMBERS.items():
+        if name in made:
+            made[name] = _number(name, made[name], kind)
+    if "options" in made and not isinstance(made["options"], dict):
+        raise UsageError("options is a table of NAME = VALUE")
+    for name in ("method", "allocation"):
+        if made.get(name) is not None and not isinstance(made[name], str):
+            raise UsageError(f"{name} is a name, not {made[name]!r}")
+    recipe = replace(DEFAULT, **made)
+    if not 0 <= recipe.max_layer_sparsity <= 1:
+        raise UsageError(f"--max-layer-sparsity lies in [0, 1], got {recipe.max_layer_sparsity}")
+    for name in ("min_kept", "min_size", "seed"):
+        if getattr(recipe, name) < 0:
+            raise UsageError(f"{_option(name)} must not be negative")
+    return recipe
+
+
+def own_options(entry: Entry, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are an entry's own, each of the type of its default."""
+    own = {}
+    for name, default in entry.options.items():
+        if name not in options:
+            continue
+        value = options[name]
+        try:
+            if isinstance(default, bool):
+                own[name] = str(value).lower() in ("1", "true", "yes", "on")
+            elif isinstance(default, int | float):
+                own[name] = type(default)(value)
+            else:
+                own[name] = str(value)
+        except ValueError:
+            kind = "a whole number" if isinstance(default, int) else "a number"
+            raise UsageError(f"--set {name} is {kind}, not '{value}'") from None
+    return own
+
+
+def refuse_unknown_options(options: Mapping[str, Any], *entries: Entry) -> None:
+    """Refuse options that neither the method nor the allocation has."""
+    known = {name for entry in entries for name in entry.options}
+    for name in options:
+        if name not in known:
+            names = " and ".join(dict.fromkeys(entry.name for entry in entries))
+            listed = ", ".join(sorted(known)) or "none"
+            raise UsageError(f"unknown option '{name}'; {names} has: {listed}")
+
+
+def _layers(given: Any) -> dict[str, float]:
+    if isinstance(given, Mapping):
+        pairs = list(given.items())
+    else:
+        pairs = []
+        for text in [given] if isinstance(given, str) else given:
+            glob, equals, value = str(text).rpartition("=")
+            if not equals or not glob:
+                raise UsageError(f"--layer takes GLOB=SPARSITY, not '{text}'")
+            pairs.append((glob, value))
+    return {str(glob): parse_layer(value, f"--layer {glob}") for glob, value in pairs}
+
+
+def parse_layer(value: Any, what: str) -> float:
+    """Read one tensor's sparsity, which may be 1."""
+    return 1.0 if str(value).strip() in ("1", "1.0", "100%") else parse_sparsity(value, what)
+
+
+def _number(name: str, value: Any, kind: type) -> Any:
+    try:
+        if kind is float:
+            return parse_layer(value, _option(name))
+        if isinstance(value, float) and not value.is_integer():
+            raise ValueError
+        return int(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{_option(name)} is a whole number, not '{value}'") from None
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

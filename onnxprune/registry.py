@@ -1,0 +1,198 @@
+"""Methods and allocations by name; a function's signature is its contract."""
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+from onnxprune.errors import UsageError
+
+STATISTICS = {"rng", "ratios"}
+"""What the pipeline can hand to a function that asks for it by name."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One registered function.
+
+    Args:
+        name: how the command line calls it.
+        kind: `method` (it scores weights) or `allocation` (it says how many go where).
+        function: the function itself.
+        summary: one line on what it does; `paper`: where it comes from.
+        needs: the statistics it asks for.
+        options: its own options, with their defaults.
+        allocation: for a method, the allocation it comes with.
+        elementwise: for a method, whether a weight's score depends on that weight alone.
+        aliases: other names.
+    """
+
+    name: str
+    kind: str
+    function: Callable[..., Any]
+    summary: str
+    paper: str
+    needs: tuple[str, ...]
+    options: dict[str, Any]
+    allocation: str = ""
+    elementwise: bool = False
+    aliases: tuple[str, ...] = ()
+
+
+_entries: dict[str, Entry] = {}
+_loaded: set[str] = set()
+
+
+def method(
+    name: str, *, allocation: str = "global", elementwise: bool = False
+) -> Callable[[Function], Function]:
+    """Register a function that scores a weight's elements: the higher, the more it is worth.
+
+    Args:
+        name: how the command line calls it; the file has the same name.
+        allocation: how the zeros are divided among tensors unless the user says otherwise.
+        elementwise: the function may be given any piece of a tensor instead of the
+            [outputs, inputs] matrix, because each score depends on one element only.
+    """
+
+    def register(function: Function) -> Function:
+        _register(function, name, "method", allocation=allocation, elementwise=elementwise)
+        return function
+
+    return register
+
+
+def allocation(name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[Function], Function]:
+    """Register a function that divides zeros among tensors: (candidates, zeros) -> counts.
+
+    Args:
+        name: how the command line calls it; `aliases`: other names for it.
+        aliases: see above.
+    """
+
+    def register(function: Function) -> Function:
+        _register(function, name, "allocation", aliases=aliases)
+        return function
+
+    return register
+
+
+def entries(kind: str | None = None) -> list[Entry]:
+    """List what is registered, by name, with what other packages bring."""
+    _load_all()
+    found = [entry for entry in _entries.values() if kind is None or entry.kind == kind]
+    return sorted(found, key=lambda entry: (entry.kind, entry.name))
+
+
+def find(name: str, kind: str | None = None) -> Entry:
+    """Return the method or allocation of a name, or of the file that a path leads to."""
+    if name.endswith(".py"):
+        return _from_file(Path(name), kind)
+    known = entries(kind)
+    for entry in known:
+        if name in (entry.name, *entry.aliases):
+            return entry
+    names = [spelling for entry in known for spelling in (entry.name, *entry.aliases)]
+    near = get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]}?" if near else "onnxprune methods explains them"
+    what = kind or "method"
+    raise UsageError(f"unknown {what} '{name}'; choose one of {', '.join(sorted(names))}", hint)
+
+
+def _register(
+    function: Callable[..., Any],
+    name: str,
+    kind: str,
+    *,
+    allocation: str = "",
+    elementwise: bool = False,
+    aliases: tuple[str, ...] = (),
+) -> None:
+    summary = (inspect.getdoc(function) or "").partition("\n")[0]
+    if not summary:
+        raise TypeError(f"{kind} {name}: its docstring is what `onnxprune methods` prints")
+    needs, options = _contract(function, name, kind)
+    module = sys.modules.get(function.__module__)
+    paper = re.search(r"\((.+)\)", (getattr(module, "__doc__", "") or "").partition("\n")[0])
+    if name in _entries and _entries[name].function.__module__ != function.__module__:
+        raise TypeError(f"{kind} {name}: the name is taken by {_entries[name].kind} {name}")
+    _entries[name] = Entry(
+        name=name,
+        kind=kind,
+        function=function,
+        summary=summary,
+        paper=paper.group(1) if paper else "",
+        needs=needs,
+        options=options,
+        allocation=allocation,
+        elementwise=elementwise,
+        aliases=aliases,
+    )
+
+
+def _contract(
+    function: Callable[..., Any], name: str, kind: str
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Read which statistics and which options a function declares."""
+    needs, options = [], {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if parameter.default is not inspect.Parameter.empty:
+            options[parameter.name] = parameter.default
+        elif parameter.name in STATISTICS:
+            needs.append(parameter.name)
+        else:
+            raise TypeError(
+                f"{kind} {name}: no statistic is called '{parameter.name}'; "
+                f"choose one of {', '.join(sorted(STATISTICS))} or give it a default"
+            )
+    return tuple(needs), options
+
+
+def _load_all() -> None:
+    if "own" in _loaded:
+        return
+    _loaded.add("own")
+    for package_name in ("onnxprune.allocation", "onnxprune.methods"):
+        package = importlib.import_module(package_name)
+        for module in pkgutil.iter_modules(package.__path__, package_name + "."):
+            importlib.import_module(module.name)
+    for point in entry_points(group="onnxprune.methods"):
+        point.load()
+
+
+def _from_file(path: Path, kind: str | None) -> Entry:
+    if not path.is_file():
+        raise UsageError(f"no such file: {path}", "--method takes a name or a .py file")
+    _load_all()
+    before = set(_entries)
+    module_name = f"onnxprune_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{path}: {type(error).__name__}: {error}") from error
+    new = [entry for entry in _entries.values() if entry.function.__module__ == module_name]
+    fitting = [entry for entry in new if kind in (None, entry.kind)]
+    if len(fitting) != 1:
+        found = ", ".join(sorted(set(_entries) - before)) or "none"
+        raise UsageError(
+            f"{path} must register one {kind or 'method'}, it registers {found}",
+            "decorate one function with @onnxprune.method(NAME)",
+        )
+    return fitting[0]

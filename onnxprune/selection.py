@@ -1,0 +1,232 @@
+"""Ranks scores without sorting them whole, and cuts a tensor at an exact number of zeros."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxprune.errors import InputError
+from onnxprune.types import Array
+
+CHUNK = 1 << 18
+"""Scores that are looked at together; sums run over these blocks in order."""
+
+BINS = 1 << 16
+READ = Callable[[int, int], Array]
+
+
+class _Negative(Exception):
+    """A float32 score is negative: this tensor needs the signed order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bins:
+    """How many scores lie in each range of scores; ascending, empty ranges left out.
+
+    Args:
+        keys: the number of each range.
+        low: the smallest score a range can hold; `high`: the largest.
+        counts: how many scores it holds.
+    """
+
+    keys: Array
+    low: Array
+    high: Array
+    counts: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Values:
+    """The distinct scores within some ranges, ascending, and how often each occurs.
+
+    Args:
+        values: the scores; `counts`: how often each occurs.
+        above: the sum of the squares of all scores above these ranges.
+    """
+
+    values: Array
+    counts: Array
+    above: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Prune every score below `value`, and the first `ties` of those equal to it."""
+
+    value: float
+    ties: int
+
+
+class Ranking:
+    """The order of one tensor's scores; reads them as often as it needs, never keeps them.
+
+    Args:
+        name: what to call the tensor in a message.
+        shape: the tensor's shape.
+        read: returns the scores of a range of positions, as float32 or float64.
+        score: scores values that were read already, from a position on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        read: READ,
+        score: Callable[[int, Array], Array] | None = None,
+    ) -> None:
+        self.name = name
+        self.shape = shape
+        self.size = math.prod(shape)
+        self.read = read
+        self._score = score
+        self._wide = False
+        self._single = False
+        self._bins: Bins | None = None
+        self._known: tuple[int, int, Values] | None = None
+
+    def chunks(self) -> Iterator[Array]:
+        """Yield all scores in order, in blocks of a fixed size."""
+        for start in range(0, self.size, CHUNK):
+            yield self.read(start, min(start + CHUNK, self.size))
+
+    def scores_of(self, start: int, values: Array) -> Array:
+        """Score values of the tensor, the first of which is at a position."""
+        if self._score is not None:
+            return self._score(start, values)
+        return self.read(start, start + values.size)
+
+    def bins(self) -> Bins:
+        """Count the scores per range."""
+        if self._bins is None:
+            try:
+                counts = self._histogram()
+            except _Negative:
+                self._wide = True
+                counts = self._histogram()
+            keys = np.flatnonzero(counts)
+            low, high = self._edges(keys)
+            if not np.isfinite(high[-1:]).all() or not np.isfinite(low[:1]).all():
+                self._refuse()
+            self._bins = Bins(keys, low, high, counts[keys])
+        return self._bins
+
+    def values(self, first: int, last: int, squares: bool = False) -> Values:
+        """Return the distinct scores in the ranges numbered `first` to `last`.
+
+        Args:
+            first: the number of the first range.
+            last: the number of the last.
+            squares: whether to sum the squares of what lies above.
+        """
+        known = self._known
+        if known is not None and known[0] <= first and last <= known[1] and not squares:
+            keys = self._keys(known[2].values)
+            inside = (keys >= first) & (keys <= last)
+            return Values(known[2].values[inside], known[2].counts[inside])
+        parts: list[Values] = []
+        above = 0.0
+        for chunk in self.chunks():
+            keys = self._keys(chunk)
+            if squares:
+                tail = chunk[keys > last].astype(np.float64)
+                above += float(np.add.reduce(tail * tail))
+            found, counts = np.unique(chunk[(keys >= first) & (keys <= last)], return_counts=True)
+            parts.append(Values(found, counts))
+            if sum(part.values.size for part in parts) > 4 * CHUNK:
+                parts = [_merged(parts)]
+        merged = _merged(parts)
+        self._known = (first, last, merged)
+        return Values(merged.values, merged.counts, above)
+
+    def exact_square_sum(self, value: float) -> float:
+        """Sum the squares of all scores above a value without rounding errors adding up."""
+        def squares() -> Iterator[float]:
+            for chunk in self.chunks():
+                tail = chunk[chunk > value].astype(np.float64)
+                yield from (tail * tail).tolist()
+
+        return math.fsum(squares())
+
+    def cut(self, zeros: int) -> Cut:
+        """Find where to cut so that exactly `zeros` scores fall away."""
+        if zeros == 0:
+            return Cut(-np.inf, 0)
+        bins = self.bins()
+        below = np.cumsum(bins.counts)
+        index = int(np.searchsorted(below, zeros))
+        key = int(bins.keys[index])
+        rest = zeros - int(below[index] - bins.counts[index])
+        found = self.values(key, key)
+        place = int(np.searchsorted(np.cumsum(found.counts), rest))
+        earlier = int(found.counts[:place].sum())
+        return Cut(float(found.values[place]), rest - earlier)
+
+    def _histogram(self) -> Array:
+        counts = np.zeros(BINS, np.int64)
+        for chunk in self.chunks():
+            counts += np.bincount(self._keys(chunk), minlength=BINS)
+            self._single = chunk.dtype == np.float32 and not self._wide
+        return counts
+
+    def _keys(self, scores: Array) -> Array:
+        """Number the range that each score lies in; ranges are ordered as scores are."""
+        if scores.dtype == np.float32 and not self._wide:
+            if scores.size and scores.min() < 0:
+                raise _Negative
+            return (scores.view(np.uint32) << np.uint32(1)) >> np.uint32(16)
+        bits = scores.astype(np.float64).view(np.uint64)
+        negative = bits >> np.uint64(63) != 0
+        ordered = np.where(negative, ~bits, bits | np.uint64(1 << 63))
+        ordered[bits == np.uint64(1 << 63)] = np.uint64(1 << 63)  # -0.0 ranks with 0.0
+        return (ordered >> np.uint64(48)).astype(np.int64)
+
+    def _edges(self, keys: Array) -> tuple[Array, Array]:
+        if self._single:
+            first = (keys.astype(np.uint32) << np.uint32(15)).view(np.float32)
+            last = (keys.astype(np.uint32) << np.uint32(15) | np.uint32(0x7FFF)).view(np.float32)
+            return first.astype(np.float64), last.astype(np.float64)
+        edges = []
+        for tail in (0, (1 << 48) - 1):
+            ordered = keys.astype(np.uint64) << np.uint64(48) | np.uint64(tail)
+            positive = ordered >> np.uint64(63) != 0
+            bits = np.where(positive, ordered & np.uint64((1 << 63) - 1), ~ordered)
+            edges.append(bits.view(np.float64))
+        return edges[0], edges[1]
+
+    def _refuse(self) -> None:
+        """Name the first score that is no number."""
+        start = 0
+        for chunk in self.chunks():
+            wrong = np.flatnonzero(~np.isfinite(chunk))
+            if wrong.size:
+                kind = "NaN" if np.isnan(chunk[wrong[0]]) else "Inf"
+                place = np.unravel_index(start + int(wrong[0]), self.shape)
+                spelled = ",".join(str(index) for index in place)
+                raise InputError(f"'{self.name}': {kind} at [{spelled}]")
+            start += chunk.size
+
+
+class Sieve:
+    """Applies a cut to a tensor's scores, block after block in order."""
+
+    def __init__(self, cut: Cut) -> None:
+        self.cut = cut
+        self._left = cut.ties
+
+    def pruned(self, scores: Array) -> Array:
+        """Return which of the next scores fall away."""
+        value = scores.dtype.type(self.cut.value)
+        below = scores < value
+        if self._left > 0:
+            equal = np.flatnonzero(scores == value)[: self._left]
+            below[equal] = True
+            self._left -= equal.size
+        return below
+
+
+def _merged(parts: list[Values]) -> Values:
+    values = np.concatenate([part.values for part in parts])
+    counts = np.concatenate([part.counts for part in parts])
+    distinct, places = np.unique(values, return_inverse=True)
+    return Values(distinct, np.bincount(places, counts, distinct.size).astype(np.int64))

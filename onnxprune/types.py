@@ -1,0 +1,246 @@
+"""The nouns that the layers pass to each other."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a tensor is read as an [outputs, inputs] matrix.
+
+    Args:
+        shape: the stored values' shape, refined so that `axes` can order it.
+        outputs: the dimensions of `shape` that count outputs.
+        kernel: those in between, such as a kernel's height and width.
+        inputs: those that count input channels; they come last in the matrix.
+    """
+
+    shape: tuple[int, ...]
+    outputs: tuple[int, ...]
+    kernel: tuple[int, ...]
+    inputs: tuple[int, ...]
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The permutation of `shape` that puts outputs first and input channels last."""
+        return self.outputs + self.kernel + self.inputs
+
+    @property
+    def output_count(self) -> int:
+        """The number of outputs."""
+        return _product(self.shape, self.outputs)
+
+    @property
+    def input_count(self) -> int:
+        """The number of input channels, without the kernel."""
+        return _product(self.shape, self.inputs)
+
+    def matrix(self, flat: Array) -> Array:
+        """Arrange stored values as the matrix."""
+        ordered = flat.reshape(self.shape).transpose(self.axes)
+        return ordered.reshape(self.output_count, -1)
+
+    def flat(self, matrix: Array) -> Array:
+        """Put a matrix back into the stored order."""
+        ordered = matrix.reshape([self.shape[axis] for axis in self.axes])
+        return ordered.transpose(np.argsort(self.axes)).reshape(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A tensor that can be pruned.
+
+    Args:
+        path: its name in the main graph, `node.branch/name` or `function:name/…` elsewhere.
+        op: the operator it is a weight of; `node`: that node's name.
+        shape: as stored.
+        dtype: the stored element type, such as `float32` or `int8`.
+        size: number of elements.
+        layout: how operators read it.
+        macs: multiply-accumulates per sample, or None where a shape is unknown.
+        embedding: whether it is a lookup table.
+    """
+
+    path: str
+    op: str
+    node: str
+    shape: tuple[int, ...]
+    dtype: str
+    size: int
+    layout: Layout
+    macs: int | None = None
+    embedding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A tensor that is left alone, and why."""
+
+    name: str
+    reason: str
+    size: int = 0
+
+
+def _product(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    product = 1
+    for axis in axes:
+        product *= shape[axis]
+    return product
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Zeros and squared norm of a tensor, before and after.
+
+    Args:
+        zeros_before: zeros it held already; `zeros`: those it holds now.
+        norm_before: the sum of its squares before; `norm`: after.
+    """
+
+    zeros_before: int = 0
+    zeros: int = 0
+    norm_before: float = 0.0
+    norm: float = 0.0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.zeros_before + other.zeros_before,
+            self.zeros + other.zeros,
+            self.norm_before + other.norm_before,
+            self.norm + other.norm,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What to prune, and how: the same fields as the command's options.
+
+    Args:
+        sparsity: zeros over prunable weights, in [0, 1); None takes the total of `from:FILE`.
+        method: a method's or an allocation's name, or a Python file.
+        allocation: how zeros are divided among tensors, if not as the method says.
+        options: the method's and the allocation's own options.
+        include: prune only what one of these globs matches; `exclude`: leave these alone.
+        layer: the sparsity of the tensors that a glob matches.
+        max_layer_sparsity: no tensor gets sparser than this.
+        min_kept: every tensor keeps at least so many weights.
+        min_size: tensors with fewer elements are left alone.
+        include_embeddings: whether lookup tables are pruned, too.
+        seed: where random numbers start.
+    """
+
+    sparsity: float | None = None
+    method: str = "lamp"
+    allocation: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    layer: dict[str, float] = field(default_factory=dict)
+    max_layer_sparsity: float = 1.0
+    min_kept: int = 0
+    min_size: int = 0
+    include_embeddings: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TensorReport:
+    """What became of one weight."""
+
+    weight: Weight
+    tally: Tally
+    mask_zeros: int
+
+    @property
+    def sparsity(self) -> float:
+        """Zeros over elements, as they are in the file."""
+        return self.tally.zeros / self.weight.size
+
+    @property
+    def change(self) -> float | None:
+        """How much of the tensor's norm went, between 0 and 1."""
+        before, after = self.tally.norm_before, self.tally.norm
+        if not (0 < before < float("inf")):
+            return 0.0 if before == 0 else None
+        return math.sqrt(max(0.0, before - after) / before)
+
+    @property
+    def sparse_macs(self) -> int | None:
+        """Multiply-accumulates that are left if zeros cost nothing."""
+        if self.weight.macs is None:
+            return None
+        return round(self.weight.macs * (1 - self.sparsity))
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes of the model's files, and what they compress to; None where not known."""
+
+    before: int
+    after: int | None = None
+    compressed_before: int | None = None
+    compressed_after: int | None = None
+    estimated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a command found and did.
+
+    Args:
+        model: the model file, with its SHA-256 sum.
+        sha256: see above.
+        output: the file that was written, if one was.
+        files: all files of the output.
+        recipe: what was asked; None for an inspection.
+        tensors: the prunable tensors, in graph order.
+        skipped: the tensors left alone.
+        warnings: what a user should know.
+        parameters: elements of all float and pruned tensors of the model.
+        sizes: bytes.
+        verified: what onnx.checker and ONNX Runtime said, if they were asked.
+        seconds: the time it took.
+    """
+
+    model: str
+    sha256: str
+    tensors: tuple[TensorReport, ...]
+    skipped: tuple[Skipped, ...]
+    warnings: tuple[str, ...]
+    parameters: int
+    sizes: Sizes
+    seconds: float
+    recipe: Recipe | None = None
+    output: str | None = None
+    files: tuple[str, ...] = ()
+    verified: str | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of prunable weights."""
+        return sum(tensor.weight.size for tensor in self.tensors)
+
+    @property
+    def zeros(self) -> int:
+        """The zeros among them."""
+        return sum(tensor.tally.zeros for tensor in self.tensors)
+
+    @property
+    def mask_zeros(self) -> int:
+        """The weights that the mask removes, those that were zero before included."""
+        return sum(tensor.mask_zeros for tensor in self.tensors)
+
+    @property
+    def macs(self) -> tuple[int, int] | None:
+        """Multiply-accumulates of the prunable weights whose shapes are known: all, non-zero."""
+        known = [(t.weight.macs, t.sparse_macs) for t in self.tensors]
+        pairs = [(dense, left) for dense, left in known if dense is not None and left is not None]
+        if not pairs:
+            return None
+        return sum(dense for dense, _ in pairs), sum(left for _, left in pairs)

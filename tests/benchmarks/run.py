@@ -1,0 +1,102 @@
+"""Print the benchmark's tables: `python -m tests.benchmarks.run [--quick] [--only NAME]`."""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.benchmarks import peers, suites, tables
+
+SUITES: dict[str, Callable[[int, suites.Say], suites.Outcome]] = {
+    "help": suites.start,
+    "inline": suites.inline,
+    "external-1": partial(suites.external, 1),
+    "external-4": partial(suites.external, 4),
+}
+RUNS = {"help": 9, "inline": 5, "external-1": 9, "external-4": 5}
+NOTE = (
+    "Medians over interleaved runs; best is the smallest wall time; peak is the largest "
+    "process of the tree; ratio is the wall time over that of onnxprune --no-verify with the "
+    "same method, the median of the rounds. onnxprune ends with an fsync of its output; of "
+    "the others only the rows that say fsync or sync do."
+)
+
+
+def machine() -> dict[str, object]:
+    """Describe where the figures come from."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "memory": memory,
+        "python": platform.python_version(),
+    }
+
+
+def show(console: Console, outcome: suites.Outcome) -> None:
+    """Print one comparison and its goals."""
+    console.print(tables.table(outcome))
+    for line in (*tables.failure_lines(outcome), *tables.process_lines(outcome)):
+        console.print(line)
+    for goal in outcome.goals:
+        console.print(tables.goal_line(goal))
+    console.print()
+
+
+def broken(outcome: suites.Outcome) -> bool:
+    """Tell whether something failed to run; a peer that does not install is not a failure."""
+    return any(
+        result.failure and not (name.startswith("onnxsim") and result.command.unavailable)
+        for name, result in outcome.results.items()
+    )
+
+
+def bench(names: list[str], quick: bool, console: Console, errors: Console) -> int:
+    """Run comparisons, print each as it is done and store all of them."""
+    outcomes, failed = [], False
+    for name in names:
+        try:
+            with errors.status(name) as status:
+                outcome = SUITES[name](3 if quick else RUNS[name], status.update)
+        except suites.SpaceError as problem:
+            errors.print(f"{name}: not run: {problem}", style="red", markup=False)
+            failed = True
+            continue
+        show(console, outcome)
+        outcomes.append(tables.as_json(outcome))
+        failed = failed or broken(outcome)
+    console.print(NOTE)
+    record = {"schema": 1, "machine": machine(), "outcomes": outcomes}
+    target = peers.workplace() / "results.json"
+    target.write_text(json.dumps(record, indent=1) + "\n")
+    console.print(f"figures: {target.relative_to(peers.ROOT)}", markup=False)
+    return 1 if failed else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and run what it names."""
+    name = "python -m tests.benchmarks.run"
+    parser = argparse.ArgumentParser(prog=name, description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="3 runs, and no 4 GiB model")
+    parser.add_argument("--only", choices=SUITES, help="one comparison")
+    options = parser.parse_args(arguments)
+    names = [options.only] if options.only else list(SUITES)
+    if options.quick and not options.only:
+        names.remove("external-4")
+    console, errors = Console(soft_wrap=False), Console(stderr=True)
+    try:
+        return bench(names, options.quick, console, errors)
+    finally:
+        shutil.rmtree(Path(peers.BENCH, "out"), ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
