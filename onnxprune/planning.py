@@ -95,7 +95,7 @@ def make_plan(
 
 def select(recipe: Recipe, weights: Sequence[Weight]) -> Plan:
     """Choose the tensors that take part."""
-    chosen, skipped, warnings = [], [], []
+    chosen, skipped = [], []
     for weight in weights:
         why = _left_out(recipe, weight)
         if why is None:
@@ -109,9 +109,11 @@ def select(recipe: Recipe, weights: Sequence[Weight]) -> Plan:
                     f"{option} '{pattern}' matches no prunable tensor",
                     "onnxprune inspect MODEL shows their names",
                 )
-    for pattern in recipe.exclude:
-        if not any(matches(pattern, weight) for weight in weights):
-            warnings.append(f"--exclude '{pattern}' matches nothing")
+    warnings = [
+        f"--exclude '{pattern}' matches nothing"
+        for pattern in recipe.exclude
+        if not any(matches(pattern, weight) for weight in weights)
+    ]
     return Plan(chosen, skipped, warnings=warnings)
 
 
@@ -158,9 +160,7 @@ def _nothing(plan: Plan) -> TargetError:
     )
 
 
-def _candidates(
-    recipe: Recipe, plan: Plan, score: Entry, values: Values
-) -> list[Candidate]:
+def _candidates(recipe: Recipe, plan: Plan, score: Entry, values: Values) -> list[Candidate]:
     highest = Fraction(repr(float(recipe.max_layer_sparsity)))
     candidates = []
     for weight in plan.weights:
@@ -169,7 +169,9 @@ def _candidates(
         if score.name != "magnitude":
             options = own_options(score, recipe.options)
             scores = _ranking(weight, values, score, options, recipe.seed)
-        limit = min(weight.size - min(weight.size, recipe.min_kept), int(highest * weight.size))
+        limit = min(
+            weight.size - min(weight.size, recipe.min_kept), int(highest * weight.size)
+        )
         candidates.append(Candidate(weight, scores, magnitudes, limit))
     return candidates
 
@@ -284,7 +286,7 @@ class _Scores:
                 name = zlib.crc32(self.weight.path.encode())
                 self._rng = np.random.default_rng([self.seed, name])
             needs["rng"] = self._rng
-        scores = self.score.function(values, **needs, **self.options)
+        scores: Array = self.score.function(values, **needs, **self.options)
         if not isinstance(scores, np.ndarray) or scores.shape != values.shape:
             shape = getattr(scores, "shape", type(scores).__name__)
             raise UsageError(

@@ -10,8 +10,9 @@ from pathlib import Path
 from onnxprune.errors import OnnxpruneError
 from onnxprune.formats.macs import count_macs
 from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
-from onnxprune.formats.onnx_save import Pruner, Saving, tally_of
+from onnxprune.formats.onnx_save import Pruner, Saving
 from onnxprune.formats.output import check_output
+from onnxprune.formats.tallies import tally_of
 from onnxprune.formats.verify import Verdict, Verification
 from onnxprune.planning import Plan, make_plan
 from onnxprune.selection import CHUNK
@@ -52,7 +53,10 @@ def default_output(model: Path) -> Path:
 
 
 def prune_file(
-    path: Path, recipe: Recipe, settings: Settings, ratios: Mapping[str, Fraction] | None = None
+    path: Path,
+    recipe: Recipe,
+    settings: Settings,
+    ratios: Mapping[str, Fraction] | None = None,
 ) -> Report:
     """Prune a model file as a recipe says."""
 
@@ -88,10 +92,13 @@ def rewrite(
         if settings.dry_run:
             tallies.update(_planned(model, pruners))
             rest = [path for path in rest if path not in tallies]
-        tallies.update(zip(rest, parallel(lambda p: _tally(model, p, None), rest), strict=True))
+        tallies.update(
+            zip(rest, parallel(lambda p: _tally(model, p, None), rest), strict=True)
+        )
         macs = {weight.path: weight for weight in model.weights}
         tensors = tuple(
-            TensorReport(macs[w.path], tallies[w.path], plan.zeros[w.path]) for w in plan.weights
+            TensorReport(macs[w.path], tallies[w.path], plan.zeros[w.path])
+            for w in plan.weights
         )
         return Report(
             model=str(path),
@@ -187,5 +194,3 @@ def _tell(settings: Settings, what: str, done: int, total: int) -> None:
 
 def _bytes_progress(settings: Settings) -> Callable[[int, int], None]:
     return lambda done, total: _tell(settings, "writing", done, total)
-
-

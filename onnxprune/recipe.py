@@ -29,7 +29,9 @@ def parse_sparsity(text: str | float, what: str = "--sparsity") -> float:
     if value == 1:
         raise UsageError(f"{what} must be below 1: nothing would be left", "try 0.99")
     if 1 < value <= 100 and not percent:
-        raise UsageError(f"{what} lies in [0, 1), got {spelled}", f"did you mean {value / 100:g}?")
+        raise UsageError(
+            f"{what} lies in [0, 1), got {spelled}", f"did you mean {value / 100:g}?"
+        )
     if not 0 <= value < 1:
         raise UsageError(f"{what} lies in [0, 1), got {spelled}")
     return value
@@ -40,64 +42,72 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"recipe {path}: {(error.strerror or 'unreadable').lower()}") from error
+        raise UsageError(
+            f"recipe {path}: {(error.strerror or 'unreadable').lower()}"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe {path}: {error}") from error
     known = {field.name for field in fields(Recipe)}
     for key in content:
         if key not in known:
             near = get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+            hint = (
+                f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+            )
             raise UsageError(f"recipe {path}: unknown key '{key}'", hint)
     return content
 
 
 def make_recipe(values: Mapping[str, Any]) -> Recipe:
     """Build a recipe, checking every field."""
-    made: dict[str, Any] = dict(values)
-    if made.get("sparsity") is not None:
-        made["sparsity"] = parse_sparsity(made["sparsity"])
-    for name in LISTS:
-        if name in made:
-            given = made[name]
-            made[name] = (given,) if isinstance(given, str) else tuple(given)
-    if "layer" in made:
-        made["layer"] = _layers(made["layer"])
-    for name, kind in NUMBERS.items():
-        if name in made:
-            made[name] = _number(name, made[name], kind)
-    if "options" in made and not isinstance(made["options"], dict):
-        raise UsageError("options is a table of NAME = VALUE")
-    for name in ("method", "allocation"):
-        if made.get(name) is not None and not isinstance(made[name], str):
-            raise UsageError(f"{name} is a name, not {made[name]!r}")
+    made = {name: _field(name, value) for name, value in values.items()}
     recipe = replace(DEFAULT, **made)
     if not 0 <= recipe.max_layer_sparsity <= 1:
-        raise UsageError(f"--max-layer-sparsity lies in [0, 1], got {recipe.max_layer_sparsity}")
+        raise UsageError(
+            f"--max-layer-sparsity lies in [0, 1], got {recipe.max_layer_sparsity}"
+        )
     for name in ("min_kept", "min_size", "seed"):
         if getattr(recipe, name) < 0:
             raise UsageError(f"{_option(name)} must not be negative")
     return recipe
 
 
+def _field(name: str, value: Any) -> Any:
+    """Check one field and give it its type."""
+    if name == "sparsity":
+        return parse_sparsity(value) if value is not None else None
+    if name in LISTS:
+        return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
+    if name == "layer":
+        return _layers(value)
+    if name in NUMBERS:
+        return _number(name, value, NUMBERS[name])
+    if name == "options" and not isinstance(value, dict):
+        raise UsageError("options is a table of NAME = VALUE")
+    if name in ("method", "allocation") and value is not None and not isinstance(value, str):
+        raise UsageError(f"{name} is a name, not {value!r}")
+    if name == "include_embeddings" and not isinstance(value, bool):
+        raise UsageError(f"include_embeddings is true or false, not {value!r}")
+    return value
+
+
 def own_options(entry: Entry, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that are an entry's own, each of the type of its default."""
-    own = {}
-    for name, default in entry.options.items():
-        if name not in options:
-            continue
-        value = options[name]
-        try:
-            if isinstance(default, bool):
-                own[name] = str(value).lower() in ("1", "true", "yes", "on")
-            elif isinstance(default, int | float):
-                own[name] = type(default)(value)
-            else:
-                own[name] = str(value)
-        except ValueError:
-            kind = "a whole number" if isinstance(default, int) else "a number"
-            raise UsageError(f"--set {name} is {kind}, not '{value}'") from None
-    return own
+    return {
+        name: _typed(name, options[name], default)
+        for name, default in entry.options.items()
+        if name in options
+    }
+
+
+def _typed(name: str, value: Any, default: Any) -> Any:
+    if isinstance(default, bool):
+        return str(value).lower() in ("1", "true", "yes", "on")
+    try:
+        return type(default)(value) if isinstance(default, int | float) else str(value)
+    except ValueError:
+        kind = "a whole number" if isinstance(default, int) else "a number"
+        raise UsageError(f"--set {name} is {kind}, not '{value}'") from None
 
 
 def refuse_unknown_options(options: Mapping[str, Any], *entries: Entry) -> None:
@@ -129,14 +139,15 @@ def parse_layer(value: Any, what: str) -> float:
 
 
 def _number(name: str, value: Any, kind: type) -> Any:
+    if kind is float:
+        return parse_layer(value, _option(name))
     try:
-        if kind is float:
-            return parse_layer(value, _option(name))
-        if isinstance(value, float) and not value.is_integer():
-            raise ValueError
-        return int(value)
+        number = int(value)
     except (TypeError, ValueError):
-        raise UsageError(f"{_option(name)} is a whole number, not '{value}'") from None
+        number = None
+    if number is None or isinstance(value, bool) or number != float(value):
+        raise UsageError(f"{_option(name)} is a whole number, not '{value}'")
+    return number
 
 
 def _option(name: str) -> str:

@@ -98,7 +98,11 @@ def find(name: str, kind: str | None = None) -> Entry:
     """Return the method or allocation of a name, or of the file that a path leads to."""
     if name.endswith(".py"):
         return _from_file(Path(name), kind)
-    known = entries(kind)
+    _load_own()
+    known = [entry for entry in _entries.values() if kind is None or entry.kind == kind]
+    if not any(name in (entry.name, *entry.aliases) for entry in known):
+        # Only a name that is not ours is worth a look through all installed packages.
+        known = entries(kind)
     for entry in known:
         if name in (entry.name, *entry.aliases):
             return entry
@@ -106,10 +110,12 @@ def find(name: str, kind: str | None = None) -> Entry:
     near = get_close_matches(name, names, 1)
     hint = f"did you mean {near[0]}?" if near else "onnxprune methods explains them"
     what = kind or "method"
-    raise UsageError(f"unknown {what} '{name}'; choose one of {', '.join(sorted(names))}", hint)
+    raise UsageError(
+        f"unknown {what} '{name}'; choose one of {', '.join(sorted(names))}", hint
+    )
 
 
-def _register(
+def _register(  # noqa: PLR0913 - what one registration says
     function: Callable[..., Any],
     name: str,
     kind: str,
@@ -161,6 +167,14 @@ def _contract(
 
 
 def _load_all() -> None:
+    _load_own()
+    if "others" not in _loaded:
+        _loaded.add("others")
+        for point in entry_points(group="onnxprune.methods"):
+            point.load()
+
+
+def _load_own() -> None:
     if "own" in _loaded:
         return
     _loaded.add("own")
@@ -168,8 +182,6 @@ def _load_all() -> None:
         package = importlib.import_module(package_name)
         for module in pkgutil.iter_modules(package.__path__, package_name + "."):
             importlib.import_module(module.name)
-    for point in entry_points(group="onnxprune.methods"):
-        point.load()
 
 
 def _from_file(path: Path, kind: str | None) -> Entry:

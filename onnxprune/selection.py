@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxprune.binning import BINS, Binning, Signed, Window
 from onnxprune.errors import InputError
 from onnxprune.types import Array
 
 CHUNK = 1 << 18
 """Scores that are looked at together; sums run over these blocks in order."""
 
-BINS = 1 << 16
 READ = Callable[[int, int], Array]
 
 
-class _Negative(Exception):
-    """A float32 score is negative: this tensor needs the signed order."""
+class _NegativeError(Exception):
+    """A score is negative: this tensor needs the signed order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,15 +25,21 @@ class Bins:
     """How many scores lie in each range of scores; ascending, empty ranges left out.
 
     Args:
-        keys: the number of each range.
-        low: the smallest score a range can hold; `high`: the largest.
-        counts: how many scores it holds.
+        keys: the number of each range; `counts`: how many scores it holds.
+        binning: what numbered them.
+        least: the smallest score of all; `most`: the largest.
     """
 
     keys: Array
-    low: Array
-    high: Array
     counts: Array
+    binning: Binning
+    least: float
+    most: float
+
+    def edges(self) -> tuple[Array, Array]:
+        """Return the smallest and the largest score that each range can hold."""
+        low, high = self.binning.edges(self.keys.astype(np.int64))
+        return np.maximum(low, self.least), np.minimum(high, self.most)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,8 +86,7 @@ class Ranking:
         self.size = math.prod(shape)
         self.read = read
         self._score = score
-        self._wide = False
-        self._single = False
+        self._signed = False
         self._bins: Bins | None = None
         self._known: tuple[int, int, Values] | None = None
 
@@ -100,15 +105,10 @@ class Ranking:
         """Count the scores per range."""
         if self._bins is None:
             try:
-                counts = self._histogram()
-            except _Negative:
-                self._wide = True
-                counts = self._histogram()
-            keys = np.flatnonzero(counts)
-            low, high = self._edges(keys)
-            if not np.isfinite(high[-1:]).all() or not np.isfinite(low[:1]).all():
-                self._refuse()
-            self._bins = Bins(keys, low, high, counts[keys])
+                self._bins = self._count()
+            except _NegativeError:
+                self._signed = True
+                self._bins = self._count()
         return self._bins
 
     def values(self, first: int, last: int, squares: bool = False) -> Values:
@@ -119,19 +119,21 @@ class Ranking:
             last: the number of the last.
             squares: whether to sum the squares of what lies above.
         """
-        known = self._known
+        known, binning = self._known, self.bins().binning
         if known is not None and known[0] <= first and last <= known[1] and not squares:
-            keys = self._keys(known[2].values)
+            keys = binning.keys(known[2].values)
             inside = (keys >= first) & (keys <= last)
             return Values(known[2].values[inside], known[2].counts[inside])
         parts: list[Values] = []
         above = 0.0
         for chunk in self.chunks():
-            keys = self._keys(chunk)
+            keys = binning.keys(chunk)
             if squares:
                 tail = chunk[keys > last].astype(np.float64)
                 above += float(np.add.reduce(tail * tail))
-            found, counts = np.unique(chunk[(keys >= first) & (keys <= last)], return_counts=True)
+            found, counts = np.unique(
+                chunk[(keys >= first) & (keys <= last)], return_counts=True
+            )
             parts.append(Values(found, counts))
             if sum(part.values.size for part in parts) > 4 * CHUNK:
                 parts = [_merged(parts)]
@@ -141,6 +143,7 @@ class Ranking:
 
     def exact_square_sum(self, value: float) -> float:
         """Sum the squares of all scores above a value without rounding errors adding up."""
+
         def squares() -> Iterator[float]:
             for chunk in self.chunks():
                 tail = chunk[chunk > value].astype(np.float64)
@@ -153,46 +156,33 @@ class Ranking:
         if zeros == 0:
             return Cut(-np.inf, 0)
         bins = self.bins()
-        below = np.cumsum(bins.counts)
+        below = np.cumsum(bins.counts, dtype=np.int64)
         index = int(np.searchsorted(below, zeros))
         key = int(bins.keys[index])
-        rest = zeros - int(below[index] - bins.counts[index])
+        rest = zeros - int(below[index]) + int(bins.counts[index])
         found = self.values(key, key)
         place = int(np.searchsorted(np.cumsum(found.counts), rest))
         earlier = int(found.counts[:place].sum())
         return Cut(float(found.values[place]), rest - earlier)
 
-    def _histogram(self) -> Array:
+    def _count(self) -> Bins:
         counts = np.zeros(BINS, np.int64)
+        least, most = np.inf, -np.inf
+        binning: Binning | None = Signed() if self._signed else None
         for chunk in self.chunks():
-            counts += np.bincount(self._keys(chunk), minlength=BINS)
-            self._single = chunk.dtype == np.float32 and not self._wide
-        return counts
-
-    def _keys(self, scores: Array) -> Array:
-        """Number the range that each score lies in; ranges are ordered as scores are."""
-        if scores.dtype == np.float32 and not self._wide:
-            if scores.size and scores.min() < 0:
-                raise _Negative
-            return (scores.view(np.uint32) << np.uint32(1)) >> np.uint32(16)
-        bits = scores.astype(np.float64).view(np.uint64)
-        negative = bits >> np.uint64(63) != 0
-        ordered = np.where(negative, ~bits, bits | np.uint64(1 << 63))
-        ordered[bits == np.uint64(1 << 63)] = np.uint64(1 << 63)  # -0.0 ranks with 0.0
-        return (ordered >> np.uint64(48)).astype(np.int64)
-
-    def _edges(self, keys: Array) -> tuple[Array, Array]:
-        if self._single:
-            first = (keys.astype(np.uint32) << np.uint32(15)).view(np.float32)
-            last = (keys.astype(np.uint32) << np.uint32(15) | np.uint32(0x7FFF)).view(np.float32)
-            return first.astype(np.float64), last.astype(np.float64)
-        edges = []
-        for tail in (0, (1 << 48) - 1):
-            ordered = keys.astype(np.uint64) << np.uint64(48) | np.uint64(tail)
-            positive = ordered >> np.uint64(63) != 0
-            bits = np.where(positive, ordered & np.uint64((1 << 63) - 1), ~ordered)
-            edges.append(bits.view(np.float64))
-        return edges[0], edges[1]
+            low, high = chunk.min(), chunk.max()
+            if not np.isfinite(low) or not np.isfinite(high):
+                self._refuse()
+            if binning is None:
+                binning = Window(chunk)
+            if low < 0 and not self._signed:
+                raise _NegativeError
+            least, most = min(least, float(low)), max(most, float(high))
+            counts += np.bincount(binning.keys(chunk), minlength=BINS)
+        binning = binning or Signed()
+        keys = np.flatnonzero(counts)
+        small = np.uint32 if self.size < 1 << 32 else np.int64
+        return Bins(keys.astype(np.uint16), counts[keys].astype(small), binning, least, most)
 
     def _refuse(self) -> None:
         """Name the first score that is no number."""
@@ -217,7 +207,7 @@ class Sieve:
     def pruned(self, scores: Array) -> Array:
         """Return which of the next scores fall away."""
         value = scores.dtype.type(self.cut.value)
-        below = scores < value
+        below: Array = scores < value
         if self._left > 0:
             equal = np.flatnonzero(scores == value)[: self._left]
             below[equal] = True

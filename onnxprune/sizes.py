@@ -8,7 +8,7 @@ from pathlib import Path
 from onnxprune.formats.files import SourceFile
 from onnxprune.types import Sizes
 
-BLOCK = 1 << 16
+BLOCK = 1 << 15
 SAMPLES = 32
 LEVEL = 6
 

@@ -240,7 +240,9 @@ class Report:
     def macs(self) -> tuple[int, int] | None:
         """Multiply-accumulates of the prunable weights whose shapes are known: all, non-zero."""
         known = [(t.weight.macs, t.sparse_macs) for t in self.tensors]
-        pairs = [(dense, left) for dense, left in known if dense is not None and left is not None]
+        pairs = [
+            (dense, left) for dense, left in known if dense is not None and left is not None
+        ]
         if not pairs:
             return None
         return sum(dense for dense, _ in pairs), sum(left for _, left in pairs)

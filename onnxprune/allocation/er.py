@@ -1,4 +1,4 @@
-"""Erdős–Rényi (Mocanu et al. 2018, arXiv:1707.04780)."""
+"""Erdos-Renyi (Mocanu et al. 2018, arXiv:1707.04780)."""
 
 from collections.abc import Sequence
 from fractions import Fraction

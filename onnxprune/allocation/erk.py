@@ -1,4 +1,4 @@
-"""Erdős–Rényi-Kernel (Evci et al. 2020, arXiv:1911.11134)."""
+"""Erdos-Renyi-Kernel (Evci et al. 2020, arXiv:1911.11134)."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,7 +12,8 @@ from onnxprune.registry import allocation
 def erk(candidates: Sequence[Candidate], zeros: int, *, power: float = 1.0) -> list[int]:
     """Keep weights in proportion to the sum of a tensor's dimensions, kernel included."""
     ratios = [
-        Fraction(sum(candidate.weight.shape), candidate.weight.size) for candidate in candidates
+        Fraction(sum(candidate.weight.shape), candidate.weight.size)
+        for candidate in candidates
     ]
     return by_density(candidates, zeros, ratios, power)
 

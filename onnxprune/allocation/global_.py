@@ -28,7 +28,7 @@ class Plain:
 
     def bound(self, bins: Bins) -> tuple[Array, Array]:
         """Bound the scores of each range by its edges."""
-        return bins.low, bins.high
+        return bins.edges()
 
     def pieces(self, found: Values, bins: Bins) -> Pieces:
         """Give every copy of a value that value as its score."""

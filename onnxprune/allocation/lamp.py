@@ -30,7 +30,7 @@ class Lamp:
     def bound(self, bins: Bins) -> tuple[Array, Array]:
         """Bound the scores of each range of magnitudes by its edges and its neighbours'."""
         exponent = _exponent(bins)
-        low, high = (np.ldexp(edge, -exponent) ** 2 for edge in (bins.low, bins.high))
+        low, high = (np.ldexp(edge, -exponent) ** 2 for edge in bins.edges())
         least = _suffix_sum(low * bins.counts) - low * bins.counts
         most = _suffix_sum(high * bins.counts)
         smallest = _ratio(low, most)
@@ -57,7 +57,7 @@ class Lamp:
 
 def _exponent(bins: Bins) -> int:
     """Return a power of two to scale by, so that no square overflows; scores do not change."""
-    return int(np.frexp(bins.high[-1])[1])
+    return int(np.frexp(bins.most)[1])
 
 
 def _suffix_sum(values: Array) -> Array:

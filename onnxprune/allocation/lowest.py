@@ -5,7 +5,7 @@ groups that cannot decide are counted; the few around the cut are looked at more
 until single scores are left. Equal scores go to the earlier tensor first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -18,6 +18,9 @@ from onnxprune.types import Array
 
 EXPAND = 1 << 18
 """Up to so many single scores are compared at once."""
+
+JOIN = 16
+"""So many neighbouring groups count as one where all tensors are looked at together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +69,10 @@ class Pieces:
     def score(self, later: Array) -> Array:
         """Score the copies of each value that have so many copies after them."""
         below = self.base + later * self.step
-        return np.divide(self.numerator, below, out=np.zeros(below.size), where=below > 0)
+        scores: Array = np.divide(
+            self.numerator, below, out=np.zeros(below.size), where=below > 0
+        )
+        return scores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +93,7 @@ class _Blocks:
     def counts(self) -> Array:
         return self.first - self.last + 1
 
-    def take(self, chosen: Array) -> "_Blocks":
+    def take(self, chosen: Array | slice) -> "_Blocks":
         pieces = self.pieces
         fields = (pieces.values, pieces.counts, pieces.numerator, pieces.base, pieces.step)
         taken = Pieces(*(array[chosen] for array in fields))
@@ -108,29 +114,79 @@ def lowest(
     if zeros == 0:
         return [0] * len(rankings)
     bins = parallel(lambda ranking: ranking.bins(), rankings)
-    groups = []
-    for tensor_bins, limit in zip(bins, limits, strict=True):
-        low, high = scale.bound(tensor_bins)
-        groups.append(_truncated(Groups(low, high, tensor_bins.counts), limit))
-    bottom, top = _bracket(groups, zeros, scale.tolerance)
-    counts = [int(group.counts[group.high < bottom].sum()) for group in groups]
 
-    def examine(index: int) -> Pieces | None:
-        group = groups[index]
-        open_ones = np.flatnonzero((group.high >= bottom) & (group.low <= top))
-        if open_ones.size == 0:
-            return None
-        keys = bins[index].keys
-        first, last = int(keys[open_ones[0]]), int(keys[open_ones[-1]])
-        found = rankings[index].values(first, last, scale.squares)
-        return scale.pieces(found, bins[index])
+    def ranges(index: int) -> Groups:
+        low, high = scale.bound(bins[index])
+        return _truncated(Groups(low, high, bins[index].counts), limits[index])
 
-    pieces = parallel(examine, range(len(rankings)))
-    blocks = _blocks(pieces, [limit - count for limit, count in zip(limits, counts, strict=True)])
-    rest = zeros - sum(counts)
-    for tensor, count in _settle(blocks, rest, rankings, scale).items():
+    counts, spans = _narrow(ranges, len(rankings), zeros, scale.tolerance)
+
+    def examine(index: int) -> Values:
+        keys = bins[index].keys[spans[index]]
+        if keys.size == 0:
+            return Values(np.empty(0), np.empty(0, np.int64))
+        return rankings[index].values(int(keys[0]), int(keys[-1]), scale.squares)
+
+    found = parallel(examine, range(len(rankings)))
+    left = [limit - count for limit, count in zip(limits, counts, strict=True)]
+
+    def copies(index: int) -> _Blocks:
+        return _blocks(index, scale.pieces(found[index], bins[index]), left[index])
+
+    def distinct(index: int) -> Groups:
+        blocks = copies(index)
+        return Groups(blocks.low(), blocks.high(), blocks.counts())
+
+    more, spans = _narrow(distinct, len(rankings), zeros - sum(counts), scale.tolerance)
+    counts = [count + extra for count, extra in zip(counts, more, strict=True)]
+    blocks = _joined([copies(index).take(spans[index]) for index in range(len(rankings))])
+    for tensor, count in _settle(blocks, zeros - sum(counts), rankings, scale).items():
         counts[tensor] += count
     return counts
+
+
+def _narrow(
+    groups_of: Callable[[int], Groups], tensors: int, zeros: int, tolerance: float
+) -> tuple[list[int], list[slice]]:
+    """Count what surely falls in each tensor, and find the groups that cannot tell.
+
+    Groups are made twice, so that not all of them have to be there at once.
+    """
+    bounds = _bracket(
+        [_coarse(groups_of(index)) for index in range(tensors)], zeros, tolerance
+    )
+    near = []
+    counts, spans = [], []
+    for index in range(tensors):
+        groups = groups_of(index)
+        span = _open(groups, bounds)
+        counts.append(int(groups.counts[: span.start].sum()))
+        spans.append(span)
+        near.append(Groups(groups.low[span], groups.high[span], groups.counts[span]))
+    bounds = _bracket(near, zeros - sum(counts), tolerance)
+    for index, groups in enumerate(near):
+        span = _open(groups, bounds)
+        counts[index] += int(groups.counts[: span.start].sum())
+        start = spans[index].start
+        spans[index] = slice(start + span.start, start + span.stop)
+    return counts, spans
+
+
+def _open(groups: Groups, bounds: tuple[float, float]) -> slice:
+    """Return the groups that may hold scores on both sides of the cut."""
+    start = int(np.searchsorted(np.maximum.accumulate(groups.high), bounds[0]))
+    stop = int(np.searchsorted(np.maximum.accumulate(groups.low), bounds[1], side="right"))
+    return slice(start, max(start, stop))
+
+
+def _coarse(groups: Groups) -> Groups:
+    """Join neighbouring groups, so that many tensors' fit in memory."""
+    if groups.counts.size <= JOIN:
+        return groups
+    starts = np.arange(0, groups.counts.size, JOIN)
+    ends = np.minimum(starts + JOIN, groups.counts.size) - 1
+    counts = np.add.reduceat(groups.counts, starts)
+    return Groups(groups.low[starts], groups.high[ends], counts)
 
 
 def _settle(
@@ -212,30 +268,28 @@ def _bracket(groups: Sequence[Groups], zeros: int, tolerance: float) -> tuple[fl
 
 
 def _truncated(group: Groups, limit: int) -> Groups:
-    before = np.cumsum(group.counts) - group.counts
-    counts = np.clip(limit - before, 0, group.counts)
+    before = np.cumsum(group.counts, dtype=np.int64) - group.counts
+    counts = np.clip(limit - before, 0, group.counts.astype(np.int64))
     kept = counts > 0
     return Groups(group.low[kept], group.high[kept], counts[kept])
 
 
-def _blocks(pieces: Sequence[Pieces | None], limits: Sequence[int]) -> _Blocks:
-    parts = []
-    for tensor, (piece, limit) in enumerate(zip(pieces, limits, strict=True)):
-        if piece is None:
-            continue
-        before = np.cumsum(piece.counts) - piece.counts
-        allowed = np.clip(limit - before, 0, piece.counts)
-        block = _Blocks(
-            np.full(piece.counts.size, tensor), piece, piece.counts - 1, piece.counts - allowed
-        )
-        parts.append(block.take(allowed > 0))
+def _blocks(tensor: int, pieces: Pieces, limit: int) -> _Blocks:
+    """Make one block of every value's copies, as far as the tensor may give them."""
+    before = np.cumsum(pieces.counts) - pieces.counts
+    allowed = np.clip(limit - before, 0, pieces.counts)
+    first, last = pieces.counts - 1, pieces.counts - allowed
+    blocks = _Blocks(np.full(pieces.counts.size, tensor), pieces, first, last)
+    return blocks.take(allowed > 0)
+
+
+def _joined(parts: Sequence[_Blocks]) -> _Blocks:
     fields = ("values", "counts", "numerator", "base", "step")
-    joined = Pieces(
+    pieces = Pieces(
         *(np.concatenate([getattr(part.pieces, name) for part in parts]) for name in fields)
     )
-    return _Blocks(
-        np.concatenate([part.tensor for part in parts]),
-        joined,
-        np.concatenate([part.first for part in parts]),
-        np.concatenate([part.last for part in parts]),
+    tensor, first, last = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("tensor", "first", "last")
     )
+    return _Blocks(tensor, pieces, first, last)

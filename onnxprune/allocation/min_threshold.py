@@ -25,7 +25,9 @@ def min_threshold(
         min(candidate.limit, max(0, candidate.weight.size - kept)) for candidate in candidates
     ]
     if sum(limits) < zeros:
-        raise out_of_reach(f"keeping {kept:,} weights in every tensor", sum(limits), sum(sizes))
+        raise out_of_reach(
+            f"keeping {kept:,} weights in every tensor", sum(limits), sum(sizes)
+        )
     rankings = [candidate.scores for candidate in candidates]
     if mode == "protect":
         return lowest(rankings, limits, zeros, Plain())
@@ -41,10 +43,8 @@ def min_threshold(
 def count(sigma: str, total: int) -> int:
     """Read a number of weights, or a percentage of all prunable ones."""
     try:
-        if sigma.endswith("%"):
-            kept = int(total * float(sigma[:-1]) / 100)
-        else:
-            kept = int(sigma)
+        share = sigma.endswith("%")
+        kept = int(total * float(sigma[:-1]) / 100) if share else int(sigma)
     except ValueError:
         raise UsageError(f"sigma is a count or a percentage, not '{sigma}'") from None
     if kept < 0:

@@ -33,7 +33,9 @@ def fill(
     return _clipped(shares, floors, ceilings, low)
 
 
-def round_to_total(targets: Sequence[Fraction], limits: Sequence[int], total: int) -> list[int]:
+def round_to_total(
+    targets: Sequence[Fraction], limits: Sequence[int], total: int
+) -> list[int]:
     """Round targets to integers with a given sum: the largest remainders are rounded up.
 
     Of equal remainders the earlier is rounded up first; none goes over its limit.

@@ -1,10 +1,46 @@
 """Refuses files that are no ONNX model, and graphs that contradict themselves."""
 
-from onnxprune.errors import InputError, LimitError, UnsafeError, UnsupportedError
+from onnxprune.errors import (
+    InputError,
+    LimitError,
+    OnnxpruneError,
+    UnsafeError,
+    UnsupportedError,
+)
 from onnxprune.formats.files import SourceFile
 from onnxprune.formats.onnx_graph import Graph, Scope
 from onnxprune.formats.wire import read_exactly
 
+KNOWN: tuple[tuple[tuple[bytes, ...], OnnxpruneError], ...] = (
+    (
+        (b"version https://git-lfs",),
+        InputError("a Git LFS pointer, not a model", "run `git lfs pull`"),
+    ),
+    (
+        (b"<!doctype", b"<html", b"<?xml"),
+        InputError("not an ONNX file (it looks like HTML)", "a failed download?"),
+    ),
+    ((b"\x1f\x8b",), InputError("the file is compressed with gzip", "unpack it first")),
+    (
+        (b"PK\x03\x04",),
+        UnsupportedError(
+            "a zip archive (TorchScript or a PyTorch checkpoint?), not an ONNX file",
+            "export the model to ONNX first",
+        ),
+    ),
+    (
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        UnsafeError("a Python pickle: refused", "export the model to ONNX first"),
+    ),
+    ((b"{",), InputError("JSON models are not taken", "save the model as binary ONNX")),
+    (
+        (b"ir_version", b"graph {", b"producer_name", b"opset_import"),
+        UnsupportedError(
+            "text-format models are not taken: their bytes cannot be patched",
+            "save the model as binary ONNX",
+        ),
+    ),
+)
 CALL_DEPTH = 100
 INLINED_NODES = 200_000
 
@@ -15,26 +51,9 @@ def sniff(source: SourceFile) -> None:
         raise InputError("the file is empty (0 bytes)")
     head = read_exactly(source.descriptor, 0, min(512, source.size))
     text = head.lstrip().lower()
-    if head.startswith(b"version https://git-lfs"):
-        raise InputError("a Git LFS pointer, not a model", "run `git lfs pull`")
-    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise InputError("not an ONNX file (it looks like HTML)", "a failed download?")
-    if head.startswith(b"\x1f\x8b"):
-        raise InputError("the file is compressed with gzip", "unpack it first")
-    if head.startswith(b"PK\x03\x04"):
-        raise UnsupportedError(
-            "a zip archive (TorchScript or a PyTorch checkpoint?), not an ONNX file",
-            "export the model to ONNX first",
-        )
-    if head.startswith(b"\x80") and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        raise UnsafeError("a Python pickle: refused", "export the model to ONNX first")
-    if text.startswith(b"{"):
-        raise InputError("JSON models are not taken", "save the model as binary ONNX")
-    if text.startswith((b"ir_version", b"graph {", b"producer_name", b"opset_import")):
-        raise UnsupportedError(
-            "text-format models are not taken: their bytes cannot be patched",
-            "save the model as binary ONNX",
-        )
+    for starts, error in KNOWN:
+        if head.startswith(starts) or text.startswith(starts):
+            raise type(error)(error.message, error.hint)
     if not head.strip(b"\0"):
         raise InputError("not an ONNX file (it begins with zeros)")
     if _is_text(head):
@@ -99,9 +118,7 @@ def _check_functions(graph: Graph) -> None:
     if max(depths.values(), default=0) > CALL_DEPTH:
         raise LimitError(f"function calls are more than {CALL_DEPTH} deep")
     main = [scope for scope in graph.scopes if not scope.prefix.startswith("function:")]
-    total = sum(
-        sizes[id(body)] for scope in main for body in _called(graph, scope, {})
-    )
+    total = sum(sizes[id(body)] for scope in main for body in _called(graph, scope, {}))
     if total > INLINED_NODES:
         raise LimitError(f"its functions inline to {total:,} nodes (over {INLINED_NODES:,})")
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
@@ -96,14 +97,18 @@ class StoredTensor:
             return stored.astype(np.float32)
         return stored
 
-    def zero_count(self, stored: Array, start: int) -> int:
-        """Count the values that are zero."""
+    def nonzero(self, stored: Array, start: int) -> Array:
+        """Return which values are not zero."""
         if self.quantization is not None:
             zero = self.quantization.at(start, start + stored.size)[1]
-            return int(np.count_nonzero(stored == zero.astype(stored.dtype)))
+            return np.asarray(stored != zero.astype(stored.dtype))
         if self.kind == "BFLOAT16":
-            return int(np.count_nonzero(stored << np.uint16(1) == 0))
-        return int(np.count_nonzero(stored == 0))
+            return np.asarray(stored << np.uint16(1) != 0)
+        return np.asarray(stored != 0)
+
+    def zero_count(self, stored: Array, start: int) -> int:
+        """Count the values that are zero."""
+        return stored.size - int(np.count_nonzero(self.nonzero(stored, start)))
 
     def zeroed(self, stored: Array, start: int, pruned: Array) -> Array:
         """Return the stored values with those that are pruned set to zero."""
@@ -127,7 +132,7 @@ class StoredTensor:
             first = last
         return edits
 
-    def _read_run(self, run: Run, low: int, high: int, dtype: np.dtype) -> Array:  # type: ignore[type-arg]
+    def _read_run(self, run: Run, low: int, high: int, dtype: np.dtype[Any]) -> Array:
         start = run.start + low * run.step
         length = (high - low - 1) * run.step + dtype.itemsize
         data = read_exactly(self.source.descriptor, start, length)
@@ -142,7 +147,9 @@ class StoredTensor:
             values = _decode_varints(b"".join(pieces))
             if values.size != self.size:
                 name = self.record.name
-                raise InputError(f"'{name}': {values.size:,} values for {self.size:,} elements")
+                raise InputError(
+                    f"'{name}': {values.size:,} values for {self.size:,} elements"
+                )
             kind = STORAGE[self.kind]
             if kind == "<f2":
                 self._decoded = values.astype(np.uint16).view(np.float16)

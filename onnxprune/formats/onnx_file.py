@@ -8,29 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from onnxprune.errors import InputError, LimitError, OnnxpruneError, UnsupportedError
-from onnxprune.formats.files import SourceFile, open_external, open_regular
+from onnxprune.formats.files import SourceFile, open_regular
 from onnxprune.formats.onnx_checks import check_graph, sniff
 from onnxprune.formats.onnx_data import Quantization, StoredTensor
+from onnxprune.formats.onnx_external import Places, resolve
 from onnxprune.formats.onnx_graph import Constant, Graph
+from onnxprune.formats.onnx_scaling import Scaling
 from onnxprune.formats.onnx_tensor import TensorRecord
 from onnxprune.formats.onnx_types import (
     NUMPY_NAMES,
-    check_record,
     element_count,
     needed_bytes,
     type_name,
 )
-from onnxprune.formats.onnx_weights import Finding, Scaling, place_label, survey
+from onnxprune.formats.onnx_weights import Finding, place_label, survey
 from onnxprune.formats.onnx_wire import Scan, scan
-from onnxprune.formats.wire import read_exactly
 from onnxprune.types import Array, Skipped, Weight
 
 SIZE_LIMIT = 1 << 31
-AMPLIFICATION_LIMIT = 8
-AMPLIFICATION_FREE = 1 << 26
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +100,9 @@ class OnnxModel:
         scale = self._parameter(scaling.scale)
         if scale is None:
             scale = np.ones(1)
-            self.warnings.append(f"the scale of '{path}' was not found: its integers count as 1")
+            self.warnings.append(
+                f"the scale of '{path}' was not found: its integers count as 1"
+            )
         zero = self._parameter(scaling.zero)
         if zero is None:
             zero = np.zeros(1)
@@ -144,7 +144,8 @@ def load_onnx(
             model.warnings.append(
                 f"{found.unknown_fields} unknown fields (a newer writer?) are kept as they are"
             )
-        _resolve(model, data_files or {}, allow_hardlinks)
+        places = Places(data_files or {}, allow_hardlinks)
+        model.offsets = resolve(source, found.tensors, opened, places)
         _survey(model)
     except OnnxpruneError:
         for file in (source, *opened.values()):
@@ -155,78 +156,10 @@ def load_onnx(
 
 def _parse(skeleton: bytes) -> onnx.ModelProto:
     try:
-        return onnx.ModelProto.FromString(skeleton)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(skeleton)
     except DecodeError as error:
         raise InputError("not a whole ONNX file (protobuf parse failed)") from error
-
-
-def _resolve(
-    model: OnnxModel, data_files: Mapping[str, Path], allow_hardlinks: bool
-) -> None:
-    """Open every external data file once and check every range in it."""
-    declared = 0
-    for record in model.scan.tensors.values():
-        try:
-            check_record(record)
-            if record.external is None:
-                continue
-            location = record.external.entries.get("location", "")
-            if location not in model.files:
-                if location in data_files:
-                    model.files[location] = open_regular(data_files[location])
-                else:
-                    file = open_external(model.source, location, allow_hardlinks)
-                    model.files[location] = file
-                _check_sum(record, model.files[location])
-            model.offsets[record.address] = _offset(model, record, model.files[location])
-            declared += needed_bytes(type_name(record), element_count(record))
-        except OnnxpruneError as error:
-            if record.name and f"'{record.name}'" not in error.message:
-                error.message = f"'{record.name}': {error.message}"
-            raise
-    present = sum({id(file): file.size for file in model.files.values()}.values())
-    if declared > AMPLIFICATION_FREE and declared > AMPLIFICATION_LIMIT * present:
-        raise LimitError(
-            f"the tensors claim {declared / 2**30:.1f} GiB of {present / 2**20:.0f} MiB of data"
-            f" (more than {AMPLIFICATION_LIMIT} times)"
-        )
-
-
-def _offset(model: OnnxModel, record: TensorRecord, file: SourceFile) -> int:
-    assert record.external is not None  # noqa: S101 - the caller has looked
-    entries = record.external.entries
-    needs = needed_bytes(type_name(record), element_count(record))
-    offset = _number(entries.get("offset", "0"), "offset")
-    if "length" in entries:
-        length = _number(entries["length"], "length")
-        if length != needs:
-            raise InputError(f"length {length:,}, its dimensions need {needs:,}")
-    if offset + needs > file.size:
-        raise InputError(
-            f"needs bytes {offset:,} to {offset + needs:,}, the data file has {file.size:,}"
-        )
-    return offset
-
-
-def _number(text: str, what: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 63:
-        raise InputError(f"bad {what} '{text}' of external data")
-    return int(text)
-
-
-def _check_sum(record: TensorRecord, file: SourceFile) -> None:
-    assert record.external is not None  # noqa: S101 - the caller has looked
-    asked = record.external.entries.get("checksum")
-    if asked and sha1(file) != asked.lower():
-        raise InputError(f"the SHA-1 sum of '{file.path.name}' is not the one in the model")
-
-
-def sha1(file: SourceFile) -> str:
-    """Return the SHA-1 sum of a file (the checksum of ONNX's external data)."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    for start in range(0, file.size, 1 << 20):
-        digest.update(read_exactly(file.descriptor, start, min(1 << 20, file.size - start)))
-    return digest.hexdigest()
+    return model
 
 
 def _survey(model: OnnxModel) -> None:
@@ -238,7 +171,7 @@ def _survey(model: OnnxModel) -> None:
             continue
         model.findings[constant.path] = finding
         tensor = model.stored(constant.path)
-        assert finding.layout is not None  # noqa: S101 - survey() returns none without
+        assert finding.layout is not None
         dims = tuple(constant.record.dims)
         weight = Weight(
             path=constant.path,
@@ -252,7 +185,9 @@ def _survey(model: OnnxModel) -> None:
         )
         model.weights.append(weight)
         if constant.initializer and constant.name in constant.scope.inputs:
-            model.warnings.append(f"'{constant.path}' is also an input: a caller can override it")
+            model.warnings.append(
+                f"'{constant.path}' is also an input: a caller can override it"
+            )
         model.warnings += [f"'{constant.path}' {note}" for note in finding.notes]
     model.parameters = sum(weight.size for weight in model.weights)
     model.parameters += sum(skipped.size for skipped in model.skipped)
@@ -304,5 +239,3 @@ def file_hash(file: SourceFile) -> str:
     for start in range(0, file.size, 1 << 20):
         digest.update(os.pread(file.descriptor, 1 << 20, start))
     return digest.hexdigest()
-
-

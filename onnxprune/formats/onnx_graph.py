@@ -71,9 +71,7 @@ FunctionKey = tuple[str, str, str]
 class Graph:
     """All scopes of a model, its constants in graph order, and its functions."""
 
-    def __init__(
-        self, model: onnx.ModelProto, tensors: dict[Address, TensorRecord]
-    ) -> None:
+    def __init__(self, model: onnx.ModelProto, tensors: dict[Address, TensorRecord]) -> None:
         self.model = model
         self.tensors = tensors
         self.scopes: list[Scope] = []
@@ -136,20 +134,7 @@ class Graph:
         constant = node.op_type == "Constant" and node.domain in ("", "ai.onnx")
         for index, attribute in enumerate(node.attribute):
             place = (*address, 5, index)
-            for part in ((*place, 5, 0), (*place, 7, 0)):
-                if part not in self.tensors:
-                    continue
-                if constant and node.output:
-                    proto = attribute.t if part[-2] == 5 else None
-                    self._constant(scope, node.output[0], part, proto, False)
-                else:
-                    self._claimed.add(part)
-                    label = f"{scope.prefix}{node_label(node)}.{attribute.name}"
-                    self.tensors[part].name = label
-                    self.attributes.append(self.tensors[part])
-            if constant and attribute.HasField("sparse_tensor"):
-                self.sparse.append(scope.prefix + node_label(node))
-                self._claimed |= {(*place, 22, 0, part, 0) for part in (1, 2)}
+            self._attribute_tensor(scope, node, attribute, place, constant)
             if attribute.HasField("g"):
                 body = self._subgraph(scope, node, attribute.name, attribute.g)
                 body.order = (*scope.order, address[-1], index)
@@ -159,6 +144,29 @@ class Graph:
                 body.order = (*scope.order, address[-1], index, number)
                 inner.append((body, (*place, 11, number), 1))
         return inner
+
+    def _attribute_tensor(
+        self,
+        scope: Scope,
+        node: onnx.NodeProto,
+        attribute: onnx.AttributeProto,
+        place: Address,
+        constant: bool,
+    ) -> None:
+        for part in ((*place, 5, 0), (*place, 7, 0)):
+            if part not in self.tensors:
+                continue
+            if constant and node.output:
+                proto = attribute.t if part[-2] == 5 else None
+                self._constant(scope, node.output[0], part, proto, False)
+            else:
+                self._claimed.add(part)
+                label = f"{scope.prefix}{node_label(node)}.{attribute.name}"
+                self.tensors[part].name = label
+                self.attributes.append(self.tensors[part])
+        if constant and attribute.HasField("sparse_tensor"):
+            self.sparse.append(scope.prefix + node_label(node))
+            self._claimed |= {(*place, 22, 0, part, 0) for part in (1, 2)}
 
     def _subgraph(
         self, scope: Scope, node: onnx.NodeProto, attribute: str, graph: onnx.GraphProto

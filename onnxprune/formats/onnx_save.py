@@ -12,10 +12,12 @@ import numpy as np
 from onnxprune.errors import OnnxpruneError, OutputError
 from onnxprune.formats.files import SourceFile
 from onnxprune.formats.onnx_data import StoredTensor
-from onnxprune.formats.onnx_file import OnnxModel, load_onnx, refuse_conflict, sha1
+from onnxprune.formats.onnx_external import sha1
+from onnxprune.formats.onnx_file import OnnxModel, load_onnx, refuse_conflict
 from onnxprune.formats.onnx_tensor import Run, TensorRecord
 from onnxprune.formats.output import Temporary, check_space, write_at
 from onnxprune.formats.splice import Shift, Splice
+from onnxprune.formats.tallies import count_zeros, tally_of
 from onnxprune.formats.wire import read_exactly
 from onnxprune.selection import CHUNK
 from onnxprune.threads import parallel
@@ -111,9 +113,7 @@ class Saving:
                 places[source] = location if free and not clash else None
         return places
 
-    def _target(
-        self, source: SourceFile, path: Path, temporaries: list[Temporary]
-    ) -> _Target:
+    def _target(self, source: SourceFile, path: Path, temporaries: list[Temporary]) -> _Target:
         temporary = Temporary(path)
         temporaries.append(temporary)
         target = _Target(source, temporary)
@@ -159,7 +159,10 @@ class Saving:
             self._copy(target, at, start, hashed)
             if data:
                 write_at(
-                    target.temporary.descriptor, data, target.shift(end) - len(data), self.output
+                    target.temporary.descriptor,
+                    data,
+                    target.shift(end) - len(data),
+                    self.output,
                 )
             at = end
         self._copy(target, at, target.source.size, hashed)
@@ -199,10 +202,12 @@ class Saving:
             first += run.count
         self.tallies[path] = tally
 
-    def _block(self, tensor: StoredTensor, run: Run, low: int, zeroed: Array) -> memoryview:
+    def _block(
+        self, tensor: StoredTensor, run: Run, low: int, zeroed: Array
+    ) -> bytes | bytearray | memoryview:
         """Return the bytes from a run's value number `low` on, with what lies between values."""
         if run.step == zeroed.itemsize:
-            return memoryview(np.ascontiguousarray(zeroed).view(np.uint8))
+            return zeroed.tobytes()
         start = run.start + low * run.step
         length = (zeroed.size - 1) * run.step + zeroed.itemsize
         between = bytearray(read_exactly(tensor.source.descriptor, start, length))
@@ -240,7 +245,7 @@ class Saving:
         splices = []
         for source, name in names.items():
             for record in self._records_of(source):
-                assert record.external is not None  # noqa: S101 - so chosen
+                assert record.external is not None
                 for key, text in (("location", name), ("checksum", checksums[source])):
                     frame = record.external.places.get(key)
                     if frame is not None and text and text != record.external.entries[key]:
@@ -277,27 +282,9 @@ class Saving:
             self.progress(self._done, self._total + self.model.source.size)
 
 
-def count_zeros(model: OnnxModel, path: str) -> int:
-    """Count the zeros of a weight in its file."""
-    tensor = model.stored(path)
-    return sum(
-        tensor.zero_count(tensor.stored(start, min(start + CHUNK, tensor.size)), start)
-        for start in range(0, tensor.size, CHUNK)
-    )
-
-
-def tally_of(tensor: StoredTensor, raw: Array, zeroed: Array, start: int) -> Tally:
-    """Count zeros and sum squares before and after."""
-    before, after = tensor.real(raw, start), tensor.real(zeroed, start)
-    return Tally(
-        tensor.zero_count(raw, start),
-        tensor.zero_count(zeroed, start),
-        float(np.einsum("i,i->", before, before, dtype=np.float64)),
-        float(np.einsum("i,i->", after, after, dtype=np.float64)),
-    )
-
-
-def _copy_range(source: int, sink: int, start: int, to: int, count: int, target: Path) -> int:
+def _copy_range(  # noqa: PLR0913 - two files, two offsets, a count
+    source: int, sink: int, start: int, to: int, count: int, target: Path
+) -> int:
     """Copy bytes from file to file, inside the system where it can."""
     try:
         copied = os.copy_file_range(source, sink, min(count, 1 << 30), start, to)
@@ -308,5 +295,3 @@ def _copy_range(source: int, sink: int, start: int, to: int, count: int, target:
     block = read_exactly(source, start, min(count, BLOCK))
     write_at(sink, block, to, target)
     return len(block)
-
-

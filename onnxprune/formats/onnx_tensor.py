@@ -21,6 +21,9 @@ INLINE = 1024
 """Tensors of up to this many data bytes stay whole in the skeleton (shapes, scalars)."""
 
 NAME_LIMIT = 4096
+PIECE_LIMIT = 1 << 20
+"""One tensor's data may lie in so many places."""
+
 DATA_FIELDS = {
     4: "float_data",
     5: "int32_data",
@@ -74,7 +77,7 @@ class TensorRecord:
     varints: list[Varints] = field(default_factory=list)
     fields: list[str] = field(default_factory=list)
     external: External | None = None
-    unknown: bool = False
+    unknown: int = 0
 
     def data_bytes(self) -> int:
         """Count the bytes of data that lie in the message itself."""
@@ -125,7 +128,7 @@ class TensorScan:
 
     def _plain(self, number: int, wire: int, at: int) -> int:
         if wire != VARINT:
-            self.record.unknown = True
+            self.record.unknown += 1
             return self.reader.skip(wire, at, self.frame.end)
         value, at = self.reader.varint(at, self.frame.end)
         if number == 1:
@@ -135,7 +138,7 @@ class TensorScan:
         elif number == 14:
             self._location = value
         else:
-            self.record.unknown = True
+            self.record.unknown += 1
         return at
 
     def _delimited(self, number: int, at: int) -> int:
@@ -152,11 +155,13 @@ class TensorScan:
         elif number == 13:
             self._entries.append(inner)
         elif number not in (12, 16):
-            self.record.unknown = True
+            self.record.unknown += 1
         return inner.end
 
     def _data(self, number: int, wire: int, at: int, begin: int) -> int:
         record = self.record
+        if len(record.runs) + len(record.varints) >= PIECE_LIMIT:
+            raise LimitError(f"the data of a tensor is in more than {PIECE_LIMIT:,} pieces")
         if DATA_FIELDS[number] not in record.fields:
             record.fields.append(DATA_FIELDS[number])
         if wire == BYTES:
@@ -233,7 +238,8 @@ def unpacked_run(
     tag = reader.bytes(begin, begin + tag_width)
     count = 0
     while True:
-        room = min((end - begin) // step - count, WINDOW // step)
+        # Few at first: short runs must not cost a look at a whole window each.
+        room = min((end - begin) // step - count, WINDOW // step, 2 * count + 4)
         if room <= 0:
             break
         piece = reader.bytes(begin + count * step, begin + (count + room) * step)

@@ -5,19 +5,65 @@ import math
 from onnxprune.errors import InputError, UnsupportedError
 from onnxprune.formats.onnx_tensor import TensorRecord
 
-NAMES = (
-    "UNDEFINED FLOAT UINT8 INT8 UINT16 INT16 INT32 INT64 STRING BOOL FLOAT16 DOUBLE UINT32"
-    " UINT64 COMPLEX64 COMPLEX128 BFLOAT16 FLOAT8E4M3FN FLOAT8E4M3FNUZ FLOAT8E5M2"
-    " FLOAT8E5M2FNUZ UINT4 INT4 FLOAT4E2M1 FLOAT8E8M0 UINT2 INT2"
-).split()
-BITS = dict(
-    zip(
-        NAMES,
-        (0, 32, 8, 8, 16, 16, 32, 64, 0, 8, 16, 64, 32, 64, 64, 128)
-        + (16, 8, 8, 8, 8, 4, 4, 4, 8, 2, 2),
-        strict=True,
-    )
-)
+NAMES = [
+    "UNDEFINED",
+    "FLOAT",
+    "UINT8",
+    "INT8",
+    "UINT16",
+    "INT16",
+    "INT32",
+    "INT64",
+    "STRING",
+    "BOOL",
+    "FLOAT16",
+    "DOUBLE",
+    "UINT32",
+    "UINT64",
+    "COMPLEX64",
+    "COMPLEX128",
+    "BFLOAT16",
+    "FLOAT8E4M3FN",
+    "FLOAT8E4M3FNUZ",
+    "FLOAT8E5M2",
+    "FLOAT8E5M2FNUZ",
+    "UINT4",
+    "INT4",
+    "FLOAT4E2M1",
+    "FLOAT8E8M0",
+    "UINT2",
+    "INT2",
+]
+WIDTHS = [
+    "0",
+    "32",
+    "8",
+    "8",
+    "16",
+    "16",
+    "32",
+    "64",
+    "0",
+    "8",
+    "16",
+    "64",
+    "32",
+    "64",
+    "64",
+    "128",
+    "16",
+    "8",
+    "8",
+    "8",
+    "8",
+    "4",
+    "4",
+    "4",
+    "8",
+    "2",
+    "2",
+]
+BITS = {name: int(bits) for name, bits in zip(NAMES, WIDTHS, strict=True)}
 STORAGE = {
     "FLOAT": "<f4",
     "DOUBLE": "<f8",
@@ -85,25 +131,32 @@ def check_record(record: TensorRecord) -> None:
         return
     if len(record.fields) > 1:
         raise InputError(f"'{name}': more than one data field")
-    if not record.fields:
-        if count:
-            raise InputError(f"'{name}': no data for {count:,} elements")
-        return
-    used = record.fields[0]
+    if record.fields:
+        _check_field(record, kind, record.fields[0])
+        _check_length(record, kind, count, spelled)
+    elif count:
+        raise InputError(f"'{name}': no data for {count:,} elements")
+
+
+def _check_field(record: TensorRecord, kind: str, used: str) -> None:
     if kind == "STRING" and used == "raw_data":
-        raise InputError(f"'{name}': STRING with raw_data")
+        raise InputError(f"'{record.name}': STRING with raw_data")
     if used not in ("raw_data", "floats") and used != FIELDS.get(kind, "int32_data"):
-        raise InputError(f"'{name}': {kind} data in {used}")
-    if used == "raw_data":
+        raise InputError(f"'{record.name}': {kind} data in {used}")
+
+
+def _check_length(record: TensorRecord, kind: str, count: int, spelled: str) -> None:
+    found = sum(run.count for run in record.runs)
+    if record.fields == ["raw_data"]:
         needs = needed_bytes(kind, count)
-        found = sum(run.count for run in record.runs)
         if found != needs:
-            raise InputError(f"'{name}': raw_data has {found:,} bytes, {spelled} needs {needs:,}")
+            raise InputError(
+                f"'{record.name}': raw_data has {found:,} bytes, {spelled} needs {needs:,}"
+            )
     elif record.runs:
-        found = sum(run.count for run in record.runs)
         per_element = 2 if kind.startswith("COMPLEX") else 1
         if found != count * per_element:
-            raise InputError(f"'{name}': {found:,} values for {count:,} elements")
+            raise InputError(f"'{record.name}': {found:,} values for {count:,} elements")
 
 
 def needed_bytes(kind: str, count: int) -> int:

@@ -1,5 +1,6 @@
 """Decides which tensors are weights: follows every constant to the operators that use it."""
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from onnx import numpy_helper
 from onnxprune.errors import InputError
 from onnxprune.formats.onnx_graph import Constant, Graph, Scope, Use, node_label
 from onnxprune.formats.onnx_rules import QUANTIZED, RULES, TABLES, attribute, reason
+from onnxprune.formats.onnx_scaling import Scaling, dequantization, operator_scaling
 from onnxprune.formats.onnx_types import FLOATS, STORAGE, element_count, type_name
 from onnxprune.formats.view import View, whole
 from onnxprune.types import Layout, Skipped
@@ -19,17 +21,6 @@ MOVERS = {"Slice", "Split", "Concat"}
 QUANTIZED_TYPES = {"INT8", "UINT8"}
 NARROW_TYPES = {"INT4", "UINT4", "INT2", "UINT2"}
 RANK_LIMIT = 8
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scaling:
-    """The constants that give quantised values their meaning, and how they spread."""
-
-    scale: Constant | None
-    zero: Constant | None
-    channels: int = 1
-    inner: int = 1
-    block: int = 1
 
 
 @dataclass(slots=True, eq=False)
@@ -158,7 +149,7 @@ def _moved(
     if op in MOVERS:
         return view, False, step.scaling
     if op == "DequantizeLinear":
-        scaling = _dequantization(node, scope, view)
+        scaling = dequantization(node, scope, view)
         return (view, step.exact, scaling) if scaling is not None else None
     if op == "Transpose":
         order = attribute(node, "perm", None) or list(range(len(view.groups)))[::-1]
@@ -170,34 +161,20 @@ def _moved(
 
 
 def _reshaped(node: onnx.NodeProto, scope: Scope, view: View, exact: bool) -> View | None:
-    rank = len(view.groups)
     if node.op_type in ("Squeeze", "Unsqueeze"):
         axes = attribute(node, "axes", None)
         if axes is None and len(node.input) > 1 and node.input[1]:
             axes = integers(scope, node.input[1])
             if axes is None:
                 return None
-        groups = list(view.groups)
-        if node.op_type == "Squeeze":
-            if axes is None:
-                axes = [axis for axis, size in enumerate(view.shape) if size == 1]
-            gone = {axis % rank for axis in axes} if rank else set()
-            return View(view.factors, tuple(g for i, g in enumerate(groups) if i not in gone))
-        total = rank + len(axes or [])
-        for axis in sorted(axis % total for axis in axes or []):
-            groups.insert(axis, ())
-        return View(view.factors, tuple(groups))
+        squeezed = view.squeezed if node.op_type == "Squeeze" else view.unsqueezed
+        return squeezed(list(axes) if axes is not None else None)
     if not exact:
         return None
     if node.op_type == "Flatten":
-        axis = attribute(node, "axis", 1) % (rank + 1)
-        head = 1
-        for size in view.shape[:axis]:
-            head *= size
-        total = 1
-        for size in view.shape:
-            total *= size
-        return view.reshaped([head, total // max(head, 1)])
+        axis = attribute(node, "axis", 1)
+        axis += len(view.groups) if axis < 0 else 0
+        return view.reshaped([math.prod(view.shape[:axis]), math.prod(view.shape[axis:])])
     shape = attribute(node, "shape", None) or integers(scope, node.input[1])
     return view.reshaped(_resolved(list(shape), view.shape)) if shape is not None else None
 
@@ -205,46 +182,9 @@ def _reshaped(node: onnx.NodeProto, scope: Scope, view: View, exact: bool) -> Vi
 def _resolved(shape: list[int], old: tuple[int, ...]) -> list[int]:
     """Replace the 0 (keep) and -1 (infer) of a Reshape's shape by numbers."""
     new = [old[i] if size == 0 and i < len(old) else size for i, size in enumerate(shape)]
-    total = 1
-    for size in old:
-        total *= size
-    known = 1
-    for size in new:
-        known *= size if size > 0 else 1
+    total = math.prod(old)
+    known = math.prod(size for size in new if size > 0)
     return [total // known if size == -1 and known else size for size in new]
-
-
-def _dequantization(node: onnx.NodeProto, scope: Scope, view: View) -> Scaling | None:
-    scale = scope.constant(node.input[1])
-    named_zero = node.input[2] if len(node.input) > 2 else ""
-    zero = scope.constant(named_zero) if named_zero else None
-    if scale is None or (named_zero and zero is None):
-        return None
-    axis = attribute(node, "axis", 1)
-    block = attribute(node, "block_size", 0)
-    return _spread(scale, zero, view, axis, block)
-
-
-def _spread(
-    scale: Constant | None, zero: Constant | None, view: View, axis: int, block: int = 0
-) -> Scaling | None:
-    """Say which scale belongs to which stored value."""
-    counts = [element_count(c.record) for c in (scale, zero) if c is not None]
-    if max(counts, default=1) == 1:
-        return Scaling(scale, zero)
-    rank = len(view.groups)
-    if not -rank <= axis < rank:
-        return None
-    group = view.groups[axis % rank]
-    if not group or list(group) != list(range(group[0], group[-1] + 1)):
-        return None
-    channels = view.shape[axis % rank]
-    inner = 1
-    for factor in view.factors[group[-1] + 1 :]:
-        inner *= factor
-    if block > 1:
-        return Scaling(scale, zero, channels, inner, block)
-    return Scaling(scale, zero, channels, inner) if max(counts) == channels else None
 
 
 def _arrive(finding: Finding, step: _Step) -> None:
@@ -263,7 +203,7 @@ def _arrive(finding: Finding, step: _Step) -> None:
         return
     scaling = step.scaling
     if index in QUANTIZED.get(key, {}):
-        scaling = _operator_scaling(node, index, key, step.use.scope, view)
+        scaling = operator_scaling(node, index, key, step.use.scope, view)
         if scaling is None:
             finding.reasons.append("quantised with a scale that is not constant")
             return
@@ -273,50 +213,6 @@ def _arrive(finding: Finding, step: _Step) -> None:
         finding.layout, finding.order = view.layout(*axes), step.use.order
         finding.op, finding.node, finding.scope = node.op_type, node, step.use.scope
         finding.scaling = scaling
-
-
-def _operator_scaling(
-    node: onnx.NodeProto, index: int, key: tuple[str, str], scope: Scope, view: View
-) -> Scaling | None:
-    scale_at, zero_at, front = QUANTIZED[key][index]
-    found: list[Constant | None] = []
-    for place in (scale_at, zero_at):
-        name = node.input[place] if place is not None and place < len(node.input) else ""
-        constant = scope.constant(name) if name else None
-        if name and constant is None:
-            return None
-        found.append(constant)
-    scale = found[0]
-    if scale_at is None:
-        scale = _dynamic_scale(scope, node)
-    axis = 0 if front or attribute(node, "transB", 0) else -1
-    return _spread(scale, found[1], view, axis)
-
-
-def _dynamic_scale(scope: Scope, node: onnx.NodeProto) -> Constant | None:
-    """Find the weight's scale where a product of integers is scaled behind its operator."""
-    name = node.output[0]
-    for _ in range(3):
-        users = [use.node for use in scope.uses.get(name, []) if use.node is not None]
-        if len(users) != 1:
-            return None
-        user = users[0]
-        if user.op_type == "Cast":
-            name = user.output[0]
-            continue
-        if user.op_type != "Mul":
-            return None
-        other = next((value for value in user.input if value != name), "")
-        if scope.constant(other) is not None:
-            return scope.constant(other)
-        product = scope.producers.get(other)
-        if product is not None and product.op_type == "Mul":
-            for value in product.input:
-                constant = scope.constant(value)
-                if constant is not None:
-                    return constant
-        return None
-    return None
 
 
 def _blocked(finding: Finding, kind: str) -> str | None:

@@ -104,9 +104,13 @@ class _Walk:
             self.stack.pop()
             content = self._close(message)
             if not self.stack:
-                return content if content is not None else self.reader.bytes(0, self.reader.size)
+                return (
+                    content if content is not None else self.reader.bytes(0, self.reader.size)
+                )
             if content is not None:
-                self._replace(self.stack[-1], message.number, message.begin, content, message.at)
+                self._replace(
+                    self.stack[-1], message.number, message.begin, content, message.at
+                )
 
     def _field(self, message: _Message) -> None:
         begin = message.at
@@ -147,6 +151,7 @@ class _Walk:
         if kind == "tensor":
             scan = TensorScan(self.reader, frame, address)
             self.tensors[address] = scan.record
+            self.unknown += scan.record.unknown
             content = scan.skeleton()
             if content is not None:
                 self._replace(message, number, begin, content, frame.end)

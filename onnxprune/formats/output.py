@@ -109,7 +109,9 @@ def write_whole(target: Path, data: bytes) -> None:
         temporary.commit()
 
 
-def write_at(descriptor: int, data: bytes | memoryview, offset: int, target: Path) -> None:
+def write_at(
+    descriptor: int, data: bytes | bytearray | memoryview, offset: int, target: Path
+) -> None:
     """Write all bytes at an offset."""
     view = memoryview(data)
     with write_errors(target):

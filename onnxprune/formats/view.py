@@ -28,6 +28,23 @@ class View:
         """Reorder the dimensions."""
         return View(self.factors, tuple(self.groups[axis] for axis in permutation))
 
+    def squeezed(self, axes: list[int] | None) -> "View":
+        """Drop dimensions of size one: these, or all."""
+        rank = len(self.groups)
+        if axes is None:
+            axes = [axis for axis, size in enumerate(self.shape) if size == 1]
+        gone = {axis % rank for axis in axes}
+        groups = (group for axis, group in enumerate(self.groups) if axis not in gone)
+        return View(self.factors, tuple(groups))
+
+    def unsqueezed(self, axes: list[int] | None) -> "View":
+        """Insert dimensions of size one at these places of the new shape."""
+        groups = list(self.groups)
+        total = len(groups) + len(axes or [])
+        for axis in sorted(axis % total for axis in axes or []):
+            groups.insert(axis, ())
+        return View(self.factors, tuple(groups))
+
     def reshaped(self, shape: list[int]) -> "View | None":
         """Regroup the values in C order, or return None where that is not possible."""
         order = [factor for group in self.groups for factor in group]

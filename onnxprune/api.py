@@ -1,0 +1,136 @@
+"""The commands as Python functions: the same options, reports and errors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onnxprune.applying import read_ratios
+from onnxprune.pruning import Settings, inspect_file, prune_file
+from onnxprune.recipe import make_recipe
+from onnxprune.registry import Entry, entries
+from onnxprune.types import Recipe, Report
+
+
+def prune(  # noqa: PLR0913 - the twin of a command has its options
+    model: str | Path,
+    sparsity: float | str | None = None,
+    method: str = "lamp",
+    *,
+    allocation: str | None = None,
+    output: str | Path | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    layer: Mapping[str, float] | None = None,
+    max_layer_sparsity: float = 1.0,
+    min_kept: int = 0,
+    min_size: int = 0,
+    include_embeddings: bool = False,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    verify: bool = True,
+    compressed_size: bool = False,
+    allow_hardlinks: bool = False,
+) -> Report:
+    """Prune a model file and write the result beside it, or where `output` says.
+
+    Args:
+        model: an ONNX file.
+        sparsity: zeros over prunable weights, in [0, 1).
+        method: a method's or an allocation's name (see `methods()`), or a Python file.
+        allocation: how zeros are divided among tensors, if not as the method says.
+        output: the file to write; `<stem>.pruned.onnx` beside the model by default.
+        force: replace an existing output.
+        dry_run: report what would happen, write nothing.
+        include: prune only tensors that one of these globs matches.
+        exclude: leave tensors alone that one of these globs matches.
+        layer: sparsities of single tensors, by glob.
+        max_layer_sparsity: no tensor gets sparser than this.
+        min_kept: every tensor keeps at least so many weights.
+        min_size: tensors with fewer elements are left alone.
+        include_embeddings: prune lookup tables, too.
+        seed: where random numbers start.
+        options: options of the method and the allocation themselves.
+        verify: let onnx.checker look at the model.
+        compressed_size: compress the whole file for its size instead of samples.
+        allow_hardlinks: take external data files that have several names.
+    """
+    recipe = make_recipe(
+        {
+            "sparsity": sparsity,
+            "method": method,
+            "allocation": allocation,
+            "include": include,
+            "exclude": exclude,
+            "layer": layer or {},
+            "max_layer_sparsity": max_layer_sparsity,
+            "min_kept": min_kept,
+            "min_size": min_size,
+            "include_embeddings": include_embeddings,
+            "seed": seed,
+            "options": dict(options or {}),
+        }
+    )
+    settings = Settings(
+        output=Path(output) if output is not None else None,
+        force=force,
+        dry_run=dry_run,
+        verify=verify,
+        compressed_size=compressed_size,
+        allow_hardlinks=allow_hardlinks,
+    )
+    return run_recipe(Path(model), recipe, settings)
+
+
+def run_recipe(model: Path, recipe: Recipe, settings: Settings) -> Report:
+    """Prune a model file as a recipe says."""
+    ratios = None
+    if recipe.allocation is not None and recipe.allocation.startswith("from:"):
+        ratios = read_ratios(Path(recipe.allocation.removeprefix("from:")))
+    return prune_file(model, recipe, settings, ratios)
+
+
+def inspect(
+    model: str | Path, *, verify: bool = True, compressed_size: bool = False
+) -> Report:
+    """Report on a model file as it is.
+
+    Args:
+        model: an ONNX file.
+        verify: let onnx.checker look at the model.
+        compressed_size: compress the whole file for its size instead of samples.
+    """
+    settings = Settings(verify=verify, compressed_size=compressed_size)
+    return inspect_file(Path(model), settings)
+
+
+@dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """A method or an allocation, as `onnxprune methods` lists it."""
+
+    name: str
+    kind: str
+    summary: str
+    paper: str
+    needs: tuple[str, ...]
+    options: dict[str, Any]
+    aliases: tuple[str, ...]
+
+
+def methods() -> list[MethodInfo]:
+    """List what `--method` and `--allocation` take."""
+    return [_info(entry) for entry in entries()]
+
+
+def _info(entry: Entry) -> MethodInfo:
+    return MethodInfo(
+        entry.name,
+        entry.kind,
+        entry.summary,
+        entry.paper,
+        entry.needs,
+        dict(entry.options),
+        entry.aliases,
+    )

@@ -1,0 +1,110 @@
+"""The command line: parses, calls one function, prints, and turns errors into exit codes."""
+
+import contextlib
+import errno
+import io
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+from typer.exceptions import TyperException
+
+from onnxprune.cli.words import arrange, help_text, nearest_command
+from onnxprune.errors import OnnxpruneError
+from onnxprune.version import __version__
+
+BUG = "this is a bug in onnxprune; --debug shows where"
+
+
+class _Terminated(BaseException):
+    """Somebody asked this process to end."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if arguments is None:
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = _run([word for word in given if word != "--debug"])
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - every end has its exit code
+        if debug:
+            traceback.print_exc()
+        return _ended(error)
+    return code
+
+
+def _ended(error: BaseException) -> int:
+    """Say in one line why the command ended, and return its exit code."""
+    match error:
+        case BrokenPipeError():
+            _drop_stdout()
+            return 0
+        case OnnxpruneError():
+            hint = f"; {error.hint}" if error.hint else ""
+            _say(f"error: {_one_line(error.message + hint)}")
+            return error.exit_code
+        case TyperException():
+            return _usage(error)
+        case KeyboardInterrupt() | _Terminated() | SystemExit():
+            _say("terminated" if isinstance(error, _Terminated) else "interrupted")
+            return 143 if isinstance(error, _Terminated) else 130
+        case OSError() if error.filename is None and error.errno in (errno.EIO, errno.ENOSPC):
+            _drop_stdout()
+            _say(f"error: cannot write the report: {error.strerror}")
+            return 8
+    _say(f"error: {type(error).__name__}: {_one_line(str(error))}; {BUG}")
+    return 1
+
+
+def _run(given: list[str]) -> int:
+    if not given or given[0] in ("--help", "-h", "help"):
+        sys.stdout.write(help_text())
+        return 0
+    if given[0] == "--version":
+        sys.stdout.write(f"onnxprune {__version__}\n")
+        return 0
+    # The commands bring numpy and rich; the help above must not wait for them.
+    from onnxprune.cli.commands import command
+
+    words = arrange(given, command)
+    nearest_command(words)
+    returned = command.main(words, prog_name="onnxprune", standalone_mode=False)
+    return returned if isinstance(returned, int) else 0
+
+
+def _usage(error: TyperException) -> int:
+    message = getattr(error, "format_message", lambda: str(error))()
+    text = _one_line(message).rstrip(".")
+    _say(f"error: {text[:1].lower()}{text[1:]}; --help lists the options")
+    return 2
+
+
+def _one_line(text: str) -> str:
+    from onnxprune.report.text import show
+
+    return show(text.replace("\n", " "), 600)
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"onnxprune: {text}\n")
+        sys.stderr.flush()
+
+
+def _drop_stdout() -> None:
+    """Keep the interpreter from failing once more when it flushes at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _terminate(_: int, __: FrameType | None) -> None:
+    raise _Terminated

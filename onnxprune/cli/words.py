@@ -1,0 +1,84 @@
+"""Makes `onnxprune MODEL …` mean `onnxprune prune MODEL …`, and holds the short help."""
+
+import os
+from difflib import get_close_matches
+from typing import Any
+
+from onnxprune.errors import UsageError
+
+COMMANDS = {
+    "prune": "prune a model (what `onnxprune MODEL` does)",
+    "inspect": "show a model's weights and zeros as they are",
+    "methods": "list the methods and allocations, with their papers",
+    "mask": "export, apply or compare masks",
+}
+HELP = """\
+Usage: onnxprune MODEL --sparsity 0.9 [options]
+
+Prune a trained ONNX model: score its weights, zero the least important, keep
+every other byte of the file.
+
+Everyday options:
+  -s, --sparsity S       share of the prunable weights to zero, such as 0.9 or 90%
+  -m, --method NAME      how (default lamp); `onnxprune methods` lists them
+  -o, --output FILE      where to write (default MODEL.pruned.onnx); --force replaces
+      --include GLOB     prune only these tensors; --exclude GLOB leaves some alone
+      --layer GLOB=S     fix the sparsity of some tensors
+      --dry-run          show what would happen, write nothing
+      --json             the report as JSON on standard output
+      --report FILE      the report as .json, .md, .html or .txt
+
+Commands:
+{commands}
+
+`onnxprune prune --help` shows all options. Zeros do not by themselves make a
+model faster: what shrinks is the compressed file.
+"""
+
+
+def help_text() -> str:
+    """Return the short help."""
+    lines = [f"  {name:<10}{text}" for name, text in COMMANDS.items()]
+    return HELP.format(commands="\n".join(lines))
+
+
+def arrange(words: list[str], command: Any) -> list[str]:
+    """Put the command's name first; without one it is `prune`."""
+    place = _first_word(words, command)
+    if place is not None and words[place] in COMMANDS:
+        return [words[place], *words[:place], *words[place + 1 :]]
+    return ["prune", *words]
+
+
+def nearest_command(words: list[str]) -> None:
+    """Refuse a first word that is neither a command nor a file, with a suggestion."""
+    rest = [word for word in words[1:] if not word.startswith("-")]
+    if words[0] != "prune" or not rest or "--help" in words:
+        return
+    first = rest[0]
+    if os.path.lexists(first) or "." in first or "/" in first:
+        return
+    near = get_close_matches(first, COMMANDS, 1)
+    if near and first == next((word for word in words[1:]), None):
+        raise UsageError(
+            f"'{first}' is neither a command nor a file", f"did you mean onnxprune {near[0]}?"
+        )
+
+
+def _first_word(words: list[str], command: Any) -> int | None:
+    """Find the first word that is neither an option nor an option's value."""
+    takes_value = {
+        spelling
+        for parameter in command.commands["prune"].params
+        if parameter.param_type_name == "option" and not parameter.is_flag
+        for spelling in parameter.opts
+    }
+    index = 0
+    while index < len(words):
+        word = words[index]
+        if word == "--":
+            return None
+        if not word.startswith("-") or word == "-":
+            return index
+        index += 2 if word in takes_value else 1
+    return None

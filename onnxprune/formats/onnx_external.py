@@ -1,0 +1,104 @@
+"""Finds the external data of all tensors: files, offsets, lengths, sums."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnxprune.errors import InputError, LimitError, OnnxpruneError
+from onnxprune.formats.files import SourceFile, open_external, open_regular
+from onnxprune.formats.onnx_tensor import TensorRecord
+from onnxprune.formats.onnx_types import check_record, element_count, needed_bytes, type_name
+from onnxprune.formats.wire import read_exactly
+
+Address = tuple[int, ...]
+AMPLIFICATION_LIMIT = 8
+AMPLIFICATION_FREE = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where external data may come from: other files for some locations, many-named files."""
+
+    files: Mapping[str, Path]
+    allow_hardlinks: bool = False
+
+
+def resolve(
+    model: SourceFile,
+    tensors: Mapping[Address, TensorRecord],
+    files: dict[str, SourceFile],
+    places: Places,
+) -> dict[Address, int]:
+    """Check all tensors' data; open every external file once, and return offsets in them.
+
+    Args:
+        model: the model file.
+        tensors: all its tensors.
+        files: receives the files, by location.
+        places: where else to look.
+    """
+    declared = 0
+    offsets: dict[Address, int] = {}
+    for record in tensors.values():
+        try:
+            check_record(record)
+            if record.external is None:
+                continue
+            location = record.external.entries.get("location", "")
+            if location not in files:
+                if location in places.files:
+                    files[location] = open_regular(places.files[location])
+                else:
+                    files[location] = open_external(model, location, places.allow_hardlinks)
+                _check_sum(record, files[location])
+            offsets[record.address] = _offset(record, files[location])
+            declared += needed_bytes(type_name(record), element_count(record))
+        except OnnxpruneError as error:
+            if record.name and f"'{record.name}'" not in error.message:
+                error.message = f"'{record.name}': {error.message}"
+            raise
+    present = sum({id(file): file.size for file in files.values()}.values())
+    if declared > AMPLIFICATION_FREE and declared > AMPLIFICATION_LIMIT * present:
+        raise LimitError(
+            f"the tensors claim {declared / 2**30:.1f} GiB of {present / 2**20:.0f} MiB of data"
+            f" (more than {AMPLIFICATION_LIMIT} times)"
+        )
+    return offsets
+
+
+def _offset(record: TensorRecord, file: SourceFile) -> int:
+    assert record.external is not None
+    entries = record.external.entries
+    needs = needed_bytes(type_name(record), element_count(record))
+    offset = _number(entries.get("offset", "0"), "offset")
+    if "length" in entries:
+        length = _number(entries["length"], "length")
+        if length != needs:
+            raise InputError(f"length {length:,}, its dimensions need {needs:,}")
+    if offset + needs > file.size:
+        raise InputError(
+            f"needs bytes {offset:,} to {offset + needs:,}, the data file has {file.size:,}"
+        )
+    return offset
+
+
+def _number(text: str, what: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 63:
+        raise InputError(f"bad {what} '{text}' of external data")
+    return int(text)
+
+
+def _check_sum(record: TensorRecord, file: SourceFile) -> None:
+    assert record.external is not None
+    asked = record.external.entries.get("checksum")
+    if asked and sha1(file) != asked.lower():
+        raise InputError(f"the SHA-1 sum of '{file.path.name}' is not the one in the model")
+
+
+def sha1(file: SourceFile) -> str:
+    """Return the SHA-1 sum of a file (the checksum of ONNX's external data)."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for start in range(0, file.size, 1 << 20):
+        digest.update(read_exactly(file.descriptor, start, min(1 << 20, file.size - start)))
+    return digest.hexdigest()

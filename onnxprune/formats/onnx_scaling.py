@@ -1,0 +1,99 @@
+"""Finds the scale and zero point of quantised weights, and how they spread over values."""
+
+import math
+from dataclasses import dataclass
+
+import onnx
+
+from onnxprune.formats.onnx_graph import Constant, Scope
+from onnxprune.formats.onnx_rules import QUANTIZED, attribute
+from onnxprune.formats.onnx_types import element_count
+from onnxprune.formats.view import View
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaling:
+    """The constants that give quantised values their meaning, and how they spread."""
+
+    scale: Constant | None
+    zero: Constant | None
+    channels: int = 1
+    inner: int = 1
+    block: int = 1
+
+
+def dequantization(node: onnx.NodeProto, scope: Scope, view: View) -> Scaling | None:
+    """Return what a DequantizeLinear node does, if its parameters are constants."""
+    scale = scope.constant(node.input[1])
+    named_zero = node.input[2] if len(node.input) > 2 else ""
+    zero = scope.constant(named_zero) if named_zero else None
+    if scale is None or (named_zero and zero is None):
+        return None
+    axis = attribute(node, "axis", 1)
+    block = attribute(node, "block_size", 0)
+    return _spread(scale, zero, view, axis, block)
+
+
+def _spread(
+    scale: Constant | None, zero: Constant | None, view: View, axis: int, block: int = 0
+) -> Scaling | None:
+    """Say which scale belongs to which stored value."""
+    counts = [element_count(c.record) for c in (scale, zero) if c is not None]
+    if max(counts, default=1) == 1:
+        return Scaling(scale, zero)
+    rank = len(view.groups)
+    if not -rank <= axis < rank:
+        return None
+    group = view.groups[axis % rank]
+    if not group or list(group) != list(range(group[0], group[-1] + 1)):
+        return None
+    channels = view.shape[axis % rank]
+    inner = math.prod(view.factors[group[-1] + 1 :])
+    if block > 1:
+        return Scaling(scale, zero, channels, inner, block)
+    return Scaling(scale, zero, channels, inner) if max(counts) == channels else None
+
+
+def operator_scaling(
+    node: onnx.NodeProto, index: int, key: tuple[str, str], scope: Scope, view: View
+) -> Scaling | None:
+    """Return the parameters that a quantised operator takes for one of its weights."""
+    scale_at, zero_at, front = QUANTIZED[key][index]
+    found: list[Constant | None] = []
+    for place in (scale_at, zero_at):
+        name = node.input[place] if place is not None and place < len(node.input) else ""
+        constant = scope.constant(name) if name else None
+        if name and constant is None:
+            return None
+        found.append(constant)
+    scale = found[0]
+    if scale_at is None:
+        scale = _dynamic_scale(scope, node)
+    axis = 0 if front or attribute(node, "transB", 0) else -1
+    return _spread(scale, found[1], view, axis)
+
+
+def _dynamic_scale(scope: Scope, node: onnx.NodeProto) -> Constant | None:
+    """Find the weight's scale where a product of integers is scaled behind its operator."""
+    name = node.output[0]
+    for _ in range(3):
+        users = [use.node for use in scope.uses.get(name, []) if use.node is not None]
+        if len(users) != 1:
+            return None
+        user = users[0]
+        if user.op_type == "Cast":
+            name = user.output[0]
+            continue
+        if user.op_type != "Mul":
+            return None
+        other = next((value for value in user.input if value != name), "")
+        if scope.constant(other) is not None:
+            return scope.constant(other)
+        product = scope.producers.get(other)
+        if product is not None and product.op_type == "Mul":
+            for value in product.input:
+                constant = scope.constant(value)
+                if constant is not None:
+                    return constant
+        return None
+    return None

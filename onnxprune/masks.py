@@ -1,0 +1,215 @@
+"""Masks as files: which weights a model keeps, to carry over to another or to compare."""
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxprune.errors import InputError, LimitError, OnnxpruneError, UnsafeError, UsageError
+from onnxprune.formats.files import open_regular
+from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
+from onnxprune.formats.output import Temporary, check_output, write_errors
+from onnxprune.formats.wire import read_exactly
+from onnxprune.selection import CHUNK
+from onnxprune.types import Array
+
+SCHEMA = 1
+INDEX = "index"
+TOTAL_LIMIT = 1 << 34
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What a mask file holds: tensors, weights, and how many of them are pruned."""
+
+    output: str
+    source: str
+    tensors: int
+    size: int
+    zeros: int
+
+
+class MaskFile:
+    """The masks in a file, or those that a pruned model's zeros make; read one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._archive: zipfile.ZipFile | None = None
+        self._model: OnnxModel | None = None
+        self._members: dict[str, str] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.source = ""
+        file = open_regular(path)
+        try:
+            is_zip = read_exactly(file.descriptor, 0, min(4, file.size)) == b"PK\x03\x04"
+        finally:
+            file.close()
+        if is_zip:
+            self._open_archive()
+        else:
+            self._model = load_onnx(path)
+            self.shapes = {weight.path: weight.shape for weight in self._model.weights}
+            self.source = file_hash(self._model.source)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __enter__(self) -> "MaskFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._model is not None:
+            self._model.close()
+        if self._archive is not None:
+            self._archive.close()
+
+    def mask(self, path: str) -> Array:
+        """Return one tensor's mask: True where the weight is kept."""
+        shape = self.shapes[path]
+        if self._model is not None:
+            return _nonzero(self._model, path).reshape(shape)
+        size = math.prod(shape)
+        packed = self._member(self._members[path])
+        if packed.dtype != np.uint8 or packed.shape != (-(-size // 8),):
+            raise InputError(f"the mask of '{path}' does not have {size:,} bits")
+        return np.unpackbits(packed, count=size).view(bool).reshape(shape)
+
+    def _open_archive(self) -> None:
+        try:
+            self._archive = zipfile.ZipFile(self.path)
+        except zipfile.BadZipFile as error:
+            raise InputError("not a whole zip file") from error
+        names = self._archive.namelist()
+        if len(names) != len(set(names)):
+            raise InputError("two members of one name")
+        for info in self._archive.infolist():
+            if "/" in info.filename or "\\" in info.filename:
+                raise UnsafeError("a member has a path for a name")
+        total = sum(info.file_size for info in self._archive.infolist())
+        if total > TOTAL_LIMIT:
+            raise LimitError(f"it unpacks to {total / 2**30:.1f} GiB")
+        self._read_index()
+
+    def _read_index(self) -> None:
+        try:
+            index = json.loads(bytes(self._member(INDEX)))
+            if index["schema"] != SCHEMA:
+                raise InputError(f"mask file of schema {index['schema']}, known is {SCHEMA}")
+            self.source = str(index["source"])
+            for number, tensor in enumerate(index["tensors"]):
+                path, shape = str(tensor["path"]), tuple(int(n) for n in tensor["shape"])
+                if path in self.shapes or any(size < 0 for size in shape):
+                    raise InputError(f"the mask of '{path}' is given twice or has a bad shape")
+                self.shapes[path] = shape
+                self._members[path] = f"m{number}"
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError("not a mask file of onnxprune (its index is wrong)") from error
+
+    def _member(self, name: str) -> Array:
+        assert self._archive is not None
+        try:
+            info = self._archive.getinfo(name + ".npy")
+        except KeyError:
+            raise InputError(f"not a mask file of onnxprune (no member {name})") from None
+        try:
+            data = self._archive.read(info)
+            array: Array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"the member {name} is damaged") from error
+        return array
+
+
+def load(path: str | Path) -> dict[str, Array]:
+    """Return the masks of a file by tensor path, True where a weight is kept.
+
+    Args:
+        path: a mask file, or a pruned model, whose zeros then make the masks.
+    """
+    with _named(Path(path)), MaskFile(Path(path)) as file:
+        return {tensor: file.mask(tensor) for tensor in file}
+
+
+def export(model: str | Path, output: str | Path, force: bool = False) -> Exported:
+    """Write the masks that a pruned model's zeros make.
+
+    Args:
+        model: the pruned model.
+        output: the mask file to write.
+        force: whether to replace an existing file.
+    """
+    target = check_output(Path(output), [], force)
+    size = zeros = 0
+
+    def members(file: MaskFile) -> Iterator[tuple[str, Array]]:
+        nonlocal size, zeros
+        for tensor in file:
+            mask = file.mask(tensor)
+            size += mask.size
+            zeros += mask.size - int(np.count_nonzero(mask))
+            yield tensor, mask
+
+    with _named(Path(model)), MaskFile(Path(model)) as file:
+        if not file.shapes:
+            raise UsageError(f"{model} has no prunable weight to take masks from")
+        write(target, members(file), file.source)
+        return Exported(str(output), str(model), len(file.shapes), size, zeros)
+
+
+def write(target: Path, masks: Iterable[tuple[str, Array]], source: str) -> None:
+    """Write masks as a file; the same masks make the same bytes.
+
+    Args:
+        target: the file.
+        masks: tensor paths with their masks, True where a weight is kept.
+        source: the SHA-256 sum of the model they come from.
+    """
+    tensors: list[dict[str, Any]] = []
+    with Temporary(target) as temporary, write_errors(target):
+        with (
+            open(temporary.descriptor, "wb", closefd=False) as stream,
+            zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+        ):
+            for path, mask in masks:
+                _add(archive, f"m{len(tensors)}", np.packbits(mask.reshape(-1)))
+                tensors.append({"path": path, "shape": list(mask.shape)})
+            index = {"schema": SCHEMA, "source": source, "tensors": tensors}
+            _add(archive, INDEX, np.frombuffer(json.dumps(index).encode(), np.uint8))
+        temporary.commit()
+
+
+def _add(archive: zipfile.ZipFile, name: str, array: Array) -> None:
+    content = io.BytesIO()
+    np.lib.format.write_array(content, array, allow_pickle=False)
+    # A ZipInfo of our own has no date of today in it.
+    info = zipfile.ZipInfo(name + ".npy")
+    info.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(info, content.getvalue())
+
+
+def _nonzero(model: OnnxModel, path: str) -> Array:
+    tensor = model.stored(path)
+    parts = [
+        tensor.nonzero(tensor.stored(start, min(start + CHUNK, tensor.size)), start)
+        for start in range(0, tensor.size, CHUNK)
+    ]
+    return np.concatenate(parts)
+
+
+class _named:  # noqa: N801 - used like a function
+    """Begin the message of an error with the file it is about."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OnnxpruneError) and error.exit_code in (3, 4, 5, 6):
+            error.message = f"{self.path}: {error.message}"

@@ -1,0 +1,1 @@
+"""How reports are shown: terminal, text, JSON, Markdown, HTML."""

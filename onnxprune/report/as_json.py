@@ -1,0 +1,79 @@
+"""Reports as JSON: one object, with the number of its schema."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from onnxprune.comparing import Comparison
+from onnxprune.types import Report
+from onnxprune.version import __version__
+
+SCHEMA = 1
+
+
+def to_dict(report: Report) -> dict[str, Any]:
+    """Return a report as plain values."""
+    sizes = report.sizes
+    return {
+        "schema": SCHEMA,
+        "version": __version__,
+        "model": report.model,
+        "sha256": report.sha256,
+        "output": report.output,
+        "files": list(report.files),
+        "recipe": asdict(report.recipe) if report.recipe is not None else None,
+        "sparsity": {
+            "asked": report.recipe.sparsity if report.recipe is not None else None,
+            "mask": _share(report.mask_zeros, report.size) if report.recipe else None,
+            "prunable": _share(report.zeros, report.size),
+            "all": _share(report.zeros, report.parameters),
+        },
+        "tensors": [
+            {
+                "name": tensor.weight.path,
+                "op": tensor.weight.op,
+                "node": tensor.weight.node,
+                "shape": list(tensor.weight.shape),
+                "dtype": tensor.weight.dtype,
+                "size": tensor.weight.size,
+                "zeros_before": tensor.tally.zeros_before,
+                "zeros": tensor.tally.zeros,
+                "mask_zeros": tensor.mask_zeros,
+                "sparsity": tensor.sparsity,
+                "norm_change": tensor.change,
+                "macs": tensor.weight.macs,
+                "sparse_macs": tensor.sparse_macs,
+            }
+            for tensor in report.tensors
+        ],
+        "skipped": [
+            {"name": skipped.name, "reason": skipped.reason, "size": skipped.size}
+            for skipped in report.skipped
+        ],
+        "parameters": report.parameters,
+        "bytes": {
+            "before": sizes.before,
+            "after": sizes.after,
+            "compressed_before": sizes.compressed_before,
+            "compressed_after": sizes.compressed_after,
+            "estimated": sizes.estimated,
+        },
+        "warnings": list(report.warnings),
+        "verified": report.verified,
+        "check": None,
+        "seconds": round(report.seconds, 4),
+    }
+
+
+def to_json(report: Report) -> str:
+    """Return a report as JSON text, in ASCII."""
+    return json.dumps(to_dict(report), indent=2, allow_nan=False)
+
+
+def comparison_to_json(comparison: Comparison) -> str:
+    """Return a comparison of masks as JSON text."""
+    return json.dumps({"schema": SCHEMA, **asdict(comparison)}, indent=2, allow_nan=False)
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

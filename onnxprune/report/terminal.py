@@ -1,0 +1,171 @@
+"""Reports for people: a table and a summary, fitted to the width there is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from onnxprune.comparing import Comparison
+from onnxprune.report.text import (
+    HONEST,
+    change,
+    count,
+    facts,
+    percent,
+    shape,
+    short,
+    show,
+    skipped_by_reason,
+    skipped_line,
+)
+from onnxprune.types import Report, TensorReport
+
+BAR = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table, and the terminal's width from which on it is shown."""
+
+    title: str
+    cell: Callable[[TensorReport], str]
+    right: bool = True
+    width: int = 0
+
+
+COLUMNS: Sequence[Column] = (
+    Column("op", lambda tensor: show(tensor.weight.op, 16), right=False),
+    Column("shape", lambda tensor: shape(tensor.weight.shape), right=False),
+    Column("type", lambda tensor: tensor.weight.dtype, right=False, width=118),
+    Column("weights", lambda tensor: count(tensor.weight.size)),
+    Column("MACs", lambda tensor: short(tensor.weight.macs), width=100),
+    Column("kept", lambda tensor: short(tensor.sparse_macs), width=100),
+    Column("before", lambda tensor: count(tensor.tally.zeros_before), width=96),
+    Column("zeros", lambda tensor: count(tensor.tally.zeros)),
+    Column("change", change, width=108),
+)
+
+
+def render(report: Report, width: int, plain: bool, blocks: bool = True) -> RenderableType:
+    """Build what is printed.
+
+    Args:
+        report: the report.
+        width: of the terminal, in columns.
+        plain: without colours, lines and bars that a log could not show.
+        blocks: whether the encoding has block characters for the bars.
+    """
+    parts: list[RenderableType] = [_table(report, width, plain, blocks), Text()]
+    summary = Table.grid(padding=(0, 2))
+    summary.add_column(style=None if plain else "dim", no_wrap=True)
+    summary.add_column(overflow="fold")
+    for fact in facts(report):
+        summary.add_row(Text(fact.label), Text(fact.text))
+    for number, (reason, members) in enumerate(skipped_by_reason(report)):
+        label = "left alone" if number == 0 else ""
+        summary.add_row(Text(label), Text(skipped_line(reason, members)))
+    for warning in report.warnings:
+        summary.add_row(Text("warning", style="" if plain else "yellow"), Text(show(warning)))
+    if report.output is not None:
+        wrote = ", ".join(show(file) for file in report.files)
+        summary.add_row(Text("wrote"), Text(f"{wrote} in {report.seconds:.1f} s"))
+    parts += [summary]
+    if report.recipe is not None:
+        parts += [Text(), Text(HONEST, style="" if plain else "dim")]
+    return Group(*parts)
+
+
+def render_comparison(comparison: Comparison, plain: bool) -> RenderableType:
+    """Build the comparison of two masks."""
+    table = _empty_table(plain)
+    table.add_column("tensor", overflow="fold")
+    for title in ("weights", "first", "second", "overlap"):
+        table.add_column(title, justify="right")
+    for layer in comparison.layers:
+        table.add_row(
+            Text(show(layer.path)),
+            count(layer.size),
+            percent(layer.first),
+            percent(layer.second),
+            percent(layer.overlap),
+        )
+    rank = "none" if comparison.spearman is None else f"{comparison.spearman:.3f}"
+    lines = [
+        f"ratios differ by {percent(comparison.distance)} on average (weighted), at most"
+        f" {percent(comparison.largest)}; rank correlation {rank}",
+        f"kept by both over kept by either: {percent(comparison.overlap)};"
+        f" random masks with these ratios: {percent(comparison.chance)}",
+    ]
+    return Group(table, Text(), *(Text(line) for line in lines))
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print a report on a console, plain where it is no terminal."""
+    plain = not console.is_terminal or console.no_color
+    blocks = (console.encoding or "").lower().startswith("utf")
+    rendered = render(report, console.width, plain, blocks)
+    if not plain:
+        console.print(rendered, highlight=False, markup=False)
+        return
+    with console.capture() as capture:
+        console.print(rendered, highlight=False, markup=False)
+    console.file.write("\n".join(line.rstrip() for line in capture.get().split("\n")))
+
+
+def _table(report: Report, width: int, plain: bool, blocks: bool) -> Table:
+    columns = [column for column in COLUMNS if column.width <= width]
+    table = _empty_table(plain)
+    table.show_footer = bool(report.tensors)
+    table.add_column("tensor", "total", overflow="ellipsis", no_wrap=True, ratio=1)
+    totals = {
+        "weights": count(report.size),
+        "zeros": count(report.zeros),
+        "before": count(sum(tensor.tally.zeros_before for tensor in report.tensors)),
+    }
+    if report.macs is not None:
+        totals |= {"MACs": short(report.macs[0]), "kept": short(report.macs[1])}
+    for column in columns:
+        side = "right" if column.right else "left"
+        footer = totals.get(column.title, "")
+        table.add_column(column.title, footer, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    share = report.zeros / report.size if report.size else 0.0
+    table.add_column("sparsity", percent(share), justify="right", no_wrap=True)
+    bars = width >= 72
+    if bars:
+        table.add_column("", no_wrap=True, width=BAR)
+    for tensor in report.tensors:
+        cells: list[RenderableType] = [Text(_middle(show(tensor.weight.path), width))]
+        cells += [Text(column.cell(tensor)) for column in columns]
+        cells.append(Text(percent(tensor.sparsity)))
+        if bars:
+            cells.append(Text(bar(tensor.sparsity, blocks), style="" if plain else "cyan"))
+        table.add_row(*cells)
+    return table
+
+
+def _empty_table(plain: bool) -> Table:
+    lines = None if plain else box.SIMPLE_HEAD
+    return Table(
+        box=lines, pad_edge=False, padding=(0, 1), header_style="" if plain else "bold"
+    )
+
+
+def bar(share: float, blocks: bool) -> str:
+    """Draw a share as a bar; any share above nothing shows."""
+    if not blocks:
+        return "#" * (round(share * BAR) or (1 if share else 0))
+    eighths = round(share * BAR * 8) or (1 if share else 0)
+    full, rest = divmod(eighths, 8)
+    return "█" * full + ("" if rest == 0 else " ▏▎▍▌▋▊▉"[rest])
+
+
+def _middle(name: str, width: int) -> str:
+    """Cut a long name in the middle: both ends tell layers apart."""
+    room = max(12, width - 56 if width < 96 else width - 84)
+    if len(name) <= room:
+        return name
+    tail = room // 2
+    return name[: room - tail - 1] + "…" + name[len(name) - tail :]
