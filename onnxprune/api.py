@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onnxprune.applying import read_ratios
+from onnxprune.applying import read_ratios, refuse_overwriting
 from onnxprune.pruning import Settings, inspect_file, prune_file
 from onnxprune.recipe import make_recipe
 from onnxprune.registry import Entry, entries
@@ -15,7 +15,7 @@ from onnxprune.types import Recipe, Report
 def prune(  # noqa: PLR0913 - the twin of a command has its options
     model: str | Path,
     sparsity: float | str | None = None,
-    method: str = "lamp",
+    method: str | None = None,
     *,
     allocation: str | None = None,
     output: str | Path | None = None,
@@ -39,7 +39,8 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
     Args:
         model: an ONNX file.
         sparsity: zeros over prunable weights, in [0, 1).
-        method: a method's or an allocation's name (see `methods()`), or a Python file.
+        method: a method's or an allocation's name (see `methods()`), or a Python file;
+            lamp, or magnitude where only an allocation is named.
         allocation: how zeros are divided among tensors, if not as the method says.
         output: the file to write; `<stem>.pruned.onnx` beside the model by default.
         force: replace an existing output.
@@ -88,7 +89,9 @@ def run_recipe(model: Path, recipe: Recipe, settings: Settings) -> Report:
     """Prune a model file as a recipe says."""
     ratios = None
     if recipe.allocation is not None and recipe.allocation.startswith("from:"):
-        ratios = read_ratios(Path(recipe.allocation.removeprefix("from:")))
+        file = Path(recipe.allocation.removeprefix("from:"))
+        ratios = read_ratios(file)
+        refuse_overwriting(file, model, settings)
     return prune_file(model, recipe, settings, ratios)
 
 

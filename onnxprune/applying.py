@@ -4,7 +4,7 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
-from onnxprune.errors import InputError
+from onnxprune.errors import InputError, LimitError, UsageError
 from onnxprune.formats.files import open_regular
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
 from onnxprune.formats.onnx_save import Pruner
@@ -12,14 +12,15 @@ from onnxprune.formats.tallies import count_zeros
 from onnxprune.formats.wire import read_exactly
 from onnxprune.masks import MaskFile
 from onnxprune.planning import Plan
-from onnxprune.pruning import Settings, explained, rewrite
+from onnxprune.pruning import Settings, default_output, explained, rewrite
 from onnxprune.types import Array, Report, Skipped
+
+REPORT_LIMIT = 1 << 28
 
 
 def apply_masks(path: Path, masks: Path, settings: Settings) -> Report:
     """Zero in a model what a mask file, or another pruned model, does not keep."""
-    with explained(masks):
-        file = MaskFile(masks)
+    file = MaskFile(masks)
 
     def decide(model: OnnxModel) -> tuple[Plan, dict[str, Pruner]]:
         known = {weight.path: weight for weight in model.weights}
@@ -48,7 +49,15 @@ def apply_masks(path: Path, masks: Path, settings: Settings) -> Report:
         return plan, pruners
 
     with file:
+        refuse_overwriting(masks, path, settings)
         return rewrite(path, settings, decide)
+
+
+def refuse_overwriting(read: Path, model: Path, settings: Settings) -> None:
+    """Refuse an output that is a file we read besides the model."""
+    output = settings.output or default_output(model)
+    if not settings.dry_run and output.exists() and output.samefile(read):
+        raise UsageError(f"the output is the input file {read.name}; name another")
 
 
 def read_ratios(path: Path) -> dict[str, Fraction]:
@@ -60,6 +69,8 @@ def read_ratios(path: Path) -> dict[str, Fraction]:
             if head.startswith(b"PK\x03\x04"):
                 return _of_masks(path)
             if head.lstrip().startswith(b"{"):
+                if file.size > REPORT_LIMIT:
+                    raise LimitError(f"{file.size / 2**20:.0f} MiB is no report of onnxprune")
                 return _of_report(read_exactly(file.descriptor, 0, file.size))
         finally:
             file.close()
@@ -81,13 +92,16 @@ def _of_masks(path: Path) -> dict[str, Fraction]:
 
 def _of_report(text: bytes) -> dict[str, Fraction]:
     try:
-        tensors = json.loads(text)["tensors"]
-        return {
+        ratios = {
             str(tensor["name"]): Fraction(int(tensor["zeros"]), int(tensor["size"]))
-            for tensor in tensors
+            for tensor in json.loads(text)["tensors"]
         }
-    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise InputError("not a report of onnxprune") from error
+    for name, ratio in ratios.items():
+        if not 0 <= ratio <= 1:
+            raise InputError(f"the zeros of '{name}' do not fit its size")
+    return ratios
 
 
 def _pruner(pruned: Array) -> Pruner:

@@ -1,9 +1,11 @@
 """Masks as files: which weights a model keeps, to carry over to another or to compare."""
 
+import contextlib
 import io
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from onnxprune.errors import InputError, LimitError, OnnxpruneError, UnsafeError, UsageError
-from onnxprune.formats.files import open_regular
+from onnxprune.formats.files import SourceFile, open_regular
 from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
 from onnxprune.formats.output import Temporary, check_output, write_errors
 from onnxprune.formats.wire import read_exactly
@@ -22,6 +24,13 @@ from onnxprune.types import Array
 SCHEMA = 1
 INDEX = "index"
 TOTAL_LIMIT = 1 << 34
+INDEX_LIMIT = 1 << 28
+HEADER = 1 << 12
+"""The most bytes that numpy's header of a flat array takes."""
+
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+ENCRYPTED = 1
+"""The bit of a member's flags that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +54,13 @@ class MaskFile:
         self._members: dict[str, str] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.source = ""
-        file = open_regular(path)
+        self.files: list[SourceFile] = []
         try:
-            is_zip = read_exactly(file.descriptor, 0, min(4, file.size)) == b"PK\x03\x04"
-        finally:
-            file.close()
-        if is_zip:
-            self._open_archive()
-        else:
-            self._model = load_onnx(path)
-            self.shapes = {weight.path: weight.shape for weight in self._model.weights}
-            self.source = file_hash(self._model.source)
+            with named(path):
+                self._open()
+        except OnnxpruneError:
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
@@ -64,10 +69,13 @@ class MaskFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._model is not None:
-            self._model.close()
-        if self._archive is not None:
-            self._archive.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for file in self.files:
+            file.close()
+        self.files = []
 
     def mask(self, path: str) -> Array:
         """Return one tensor's mask: True where the weight is kept."""
@@ -75,15 +83,29 @@ class MaskFile:
         if self._model is not None:
             return _nonzero(self._model, path).reshape(shape)
         size = math.prod(shape)
-        packed = self._member(self._members[path])
-        if packed.dtype != np.uint8 or packed.shape != (-(-size // 8),):
-            raise InputError(f"the mask of '{path}' does not have {size:,} bits")
+        with named(self.path):
+            packed = self._member(self._members[path], -(-size // 8))
+            if packed.dtype != np.uint8 or packed.shape != (-(-size // 8),):
+                raise InputError(f"the mask of '{path}' does not have {size:,} bits")
         return np.unpackbits(packed, count=size).view(bool).reshape(shape)
 
-    def _open_archive(self) -> None:
+    def _open(self) -> None:
+        file = open_regular(self.path)
+        self.files = [file]
+        if read_exactly(file.descriptor, 0, min(4, file.size)) == b"PK\x03\x04":
+            self._open_archive(file)
+            return
+        file.close()
+        self.files = []
+        self._model = load_onnx(self.path)
+        self.files = self._model.all_files()
+        self.shapes = {weight.path: weight.shape for weight in self._model.weights}
+        self.source = file_hash(self._model.source)
+
+    def _open_archive(self, file: SourceFile) -> None:
         try:
-            self._archive = zipfile.ZipFile(self.path)
-        except zipfile.BadZipFile as error:
+            self._archive = zipfile.ZipFile(io.FileIO(file.descriptor, closefd=False))
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
             raise InputError("not a whole zip file") from error
         names = self._archive.namelist()
         if len(names) != len(set(names)):
@@ -91,6 +113,8 @@ class MaskFile:
         for info in self._archive.infolist():
             if "/" in info.filename or "\\" in info.filename:
                 raise UnsafeError("a member has a path for a name")
+            if info.flag_bits & ENCRYPTED or info.compress_type not in METHODS:
+                raise InputError("a member is encrypted or compressed in an unknown way")
         total = sum(info.file_size for info in self._archive.infolist())
         if total > TOTAL_LIMIT:
             raise LimitError(f"it unpacks to {total / 2**30:.1f} GiB")
@@ -98,7 +122,7 @@ class MaskFile:
 
     def _read_index(self) -> None:
         try:
-            index = json.loads(bytes(self._member(INDEX)))
+            index = json.loads(bytes(self._member(INDEX, INDEX_LIMIT)))
             if index["schema"] != SCHEMA:
                 raise InputError(f"mask file of schema {index['schema']}, known is {SCHEMA}")
             self.source = str(index["source"])
@@ -108,21 +132,36 @@ class MaskFile:
                     raise InputError(f"the mask of '{path}' is given twice or has a bad shape")
                 self.shapes[path] = shape
                 self._members[path] = f"m{number}"
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InputError("not a mask file of onnxprune (its index is wrong)") from error
 
-    def _member(self, name: str) -> Array:
+    def _member(self, name: str, limit: int) -> Array:
+        """Read an array of at most so many bytes."""
         assert self._archive is not None
         try:
             info = self._archive.getinfo(name + ".npy")
         except KeyError:
             raise InputError(f"not a mask file of onnxprune (no member {name})") from None
+        if info.file_size > limit + HEADER:
+            raise InputError(f"the member {name} is larger than it can be")
         try:
-            data = self._archive.read(info)
-            array: Array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            return _array(self._archive.read(info))
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"the member {name} is damaged") from error
-        return array
+
+
+def _array(data: bytes) -> Array:
+    """Read a flat array of bytes as numpy writes it, without what else its format allows."""
+    stream = io.BytesIO(data)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("not written by numpy's first format")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    if len(shape) != 1 or dtype != np.uint8:
+        raise ValueError("not an array of bytes")
+    values: Array = np.frombuffer(data, np.uint8, offset=stream.tell())
+    if values.size != shape[0]:
+        raise ValueError("cut short, or followed by something else")
+    return values
 
 
 def load(path: str | Path) -> dict[str, Array]:
@@ -131,7 +170,7 @@ def load(path: str | Path) -> dict[str, Array]:
     Args:
         path: a mask file, or a pruned model, whose zeros then make the masks.
     """
-    with _named(Path(path)), MaskFile(Path(path)) as file:
+    with MaskFile(Path(path)) as file:
         return {tensor: file.mask(tensor) for tensor in file}
 
 
@@ -143,7 +182,6 @@ def export(model: str | Path, output: str | Path, force: bool = False) -> Export
         output: the mask file to write.
         force: whether to replace an existing file.
     """
-    target = check_output(Path(output), [], force)
     size = zeros = 0
 
     def members(file: MaskFile) -> Iterator[tuple[str, Array]]:
@@ -154,7 +192,8 @@ def export(model: str | Path, output: str | Path, force: bool = False) -> Export
             zeros += mask.size - int(np.count_nonzero(mask))
             yield tensor, mask
 
-    with _named(Path(model)), MaskFile(Path(model)) as file:
+    with MaskFile(Path(model)) as file:
+        target = check_output(Path(output), file.files, force)
         if not file.shapes:
             raise UsageError(f"{model} has no prunable weight to take masks from")
         write(target, members(file), file.source)
@@ -201,15 +240,12 @@ def _nonzero(model: OnnxModel, path: str) -> Array:
     return np.concatenate(parts)
 
 
-class _named:  # noqa: N801 - used like a function
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
     """Begin the message of an error with the file it is about."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, OnnxpruneError) and error.exit_code in (3, 4, 5, 6):
-            error.message = f"{self.path}: {error.message}"
+    try:
+        yield
+    except OnnxpruneError as error:
+        if not error.message.startswith(str(path)):
+            error.message = f"{path}: {error.message}"
+        raise

@@ -1,27 +1,19 @@
 """Decides how many weights go where: selection by name, caps, allocation, cuts."""
 
-import zlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from fractions import Fraction
-from typing import Any
-
-import numpy as np
 
 from onnxprune.allocation.candidate import Candidate, out_of_reach
-from onnxprune.errors import TargetError, UsageError
+from onnxprune.errors import OnnxpruneError, TargetError, UsageError
 from onnxprune.recipe import own_options, refuse_unknown_options
 from onnxprune.registry import Entry, find
-from onnxprune.selection import CHUNK, Cut, Ranking, Sieve
+from onnxprune.scoring import Values, rank
+from onnxprune.selection import Cut, Ranking, Sieve
 from onnxprune.threads import parallel
 from onnxprune.types import Array, Recipe, Skipped, Weight
-
-KEEP_SCORES = 1 << 22
-"""Scores of a method that needs whole tensors are kept up to this many, else made again."""
-
-Values = Callable[[str, int, int], Array]
-"""(path, start, stop) -> the real values of a weight."""
 
 
 @dataclass(slots=True, eq=False)
@@ -164,11 +156,11 @@ def _candidates(recipe: Recipe, plan: Plan, score: Entry, values: Values) -> lis
     highest = Fraction(repr(float(recipe.max_layer_sparsity)))
     candidates = []
     for weight in plan.weights:
-        magnitudes = _ranking(weight, values, find("magnitude"), {}, recipe.seed)
+        magnitudes = rank(weight, values, find("magnitude"), {}, recipe.seed)
         scores = magnitudes
         if score.name != "magnitude":
             options = own_options(score, recipe.options)
-            scores = _ranking(weight, values, score, options, recipe.seed)
+            scores = rank(weight, values, score, options, recipe.seed)
         limit = min(
             weight.size - min(weight.size, recipe.min_kept), int(highest * weight.size)
         )
@@ -186,42 +178,71 @@ def _allocate(  # noqa: PLR0913 - the parts of one decision
 ) -> None:
     """Set the budgets: first what --layer fixes, then the rest by the allocation."""
     total = sum(candidate.weight.size for candidate in candidates)
-    free = []
-    rest = zeros
-    for candidate in candidates:
-        weight = candidate.weight
-        fixed = [s for pattern, s in recipe.layer.items() if matches(pattern, weight)]
-        if fixed:
-            plan.zeros[weight.path] = round(fixed[-1] * weight.size)
-            rest -= plan.zeros[weight.path]
-        else:
-            free.append(candidate)
+    free = _fix(recipe, plan, candidates)
+    rest = zeros - sum(plan.zeros.values())
     if rest < 0:
+        least = math.ceil(Fraction(zeros - rest, total) * 10000) / 10000
         raise TargetError(
             f"--layer alone makes {zeros - rest:,} zeros, the target is {zeros:,}",
-            f"the smallest feasible sparsity is {(zeros - rest) / total:.4f}",
+            f"the smallest feasible sparsity is {least:.4f}",
         )
     reach = sum(candidate.limit for candidate in free)
     if reach < rest:
         raise out_of_reach("the caps on tensors", zeros - rest + reach, total)
     counts = [0] * len(free)
     if free and rest:
-        needs = {"ratios": ratios} if "ratios" in allocate.needs else {}
-        options = own_options(allocate, recipe.options)
-        counts = allocate.function(free, rest, **needs, **options)
-        _check_counts(allocate, free, counts, rest)
+        counts = _divide(recipe, allocate, free, rest, ratios)
     for candidate, count in zip(free, counts, strict=True):
         plan.zeros[candidate.weight.path] = count
     plan.zeros = {weight.path: plan.zeros[weight.path] for weight in plan.weights}
 
 
-def _check_counts(
-    allocate: Entry, candidates: list[Candidate], counts: Any, zeros: int
-) -> None:
-    """Hold an allocation to its contract."""
+def _fix(recipe: Recipe, plan: Plan, candidates: list[Candidate]) -> list[Candidate]:
+    """Set the budgets that --layer fixes; return the other tensors."""
+    free = []
+    for candidate in candidates:
+        weight = candidate.weight
+        fixed = [s for pattern, s in recipe.layer.items() if matches(pattern, weight)]
+        if not fixed:
+            free.append(candidate)
+            continue
+        zeros = plan.zeros[weight.path] = round(fixed[-1] * weight.size)
+        if zeros > candidate.limit:
+            raise TargetError(
+                f"--layer makes {zeros:,} zeros in '{weight.path}',"
+                f" the caps on tensors allow {candidate.limit:,}",
+                "--max-layer-sparsity and --min-kept hold for every tensor",
+            )
+    return free
+
+
+def _divide(
+    recipe: Recipe,
+    allocate: Entry,
+    candidates: list[Candidate],
+    zeros: int,
+    ratios: Mapping[str, Fraction] | None,
+) -> list[int]:
+    """Let the allocation divide the zeros, and hold it to its contract."""
+    if "ratios" in allocate.needs and ratios is None:
+        raise UsageError(
+            f"{allocate.name} takes its ratios from a file", "--allocation from:FILE names it"
+        )
+    needs = {"ratios": ratios} if "ratios" in allocate.needs else {}
+    options = own_options(allocate, recipe.options)
+    try:
+        counts = [int(n) for n in allocate.function(candidates, zeros, **needs, **options)]
+    except (OnnxpruneError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if allocate.function.__module__.startswith("onnxprune."):
+            raise
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError(f"allocation {allocate.name} failed: {what}") from error
     if len(counts) != len(candidates) or sum(counts) != zeros:
         raise UsageError(
-            f"allocation {allocate.name} gave {sum(counts):,} zeros, asked were {zeros:,}"
+            f"allocation {allocate.name} gave {sum(counts):,} zeros for {len(counts):,} tensors,"
+            f" asked were {zeros:,} for {len(candidates):,}"
         )
     for candidate, count in zip(candidates, counts, strict=True):
         if not 0 <= count <= candidate.limit:
@@ -229,70 +250,4 @@ def _check_counts(
                 f"allocation {allocate.name} took {count:,} from '{candidate.weight.path}',"
                 f" which may give {candidate.limit:,}"
             )
-
-
-def _ranking(
-    weight: Weight, values: Values, score: Entry, options: dict[str, Any], seed: int
-) -> Ranking:
-    source = _Scores(weight, values, score, options, seed)
-    return Ranking(weight.path, weight.shape, source.read, source.of)
-
-
-class _Scores:
-    """The scores of one tensor, made by a method from its values."""
-
-    def __init__(
-        self, weight: Weight, values: Values, score: Entry, options: dict[str, Any], seed: int
-    ) -> None:
-        self.weight = weight
-        self.values = values
-        self.score = score
-        self.options = options
-        self.seed = seed
-        self._rng: np.random.Generator | None = None
-        self._whole: Array | None = None
-
-    def read(self, start: int, stop: int) -> Array:
-        """Score a range of positions; ranges are asked for in order."""
-        if self.score.elementwise:
-            return self.of(start, self.values(self.weight.path, start, stop))
-        if self._whole is None or start == 0:
-            self._whole = self._score_whole()
-        piece = self._whole[start:stop]
-        if stop == self.weight.size and self.weight.size > KEEP_SCORES:
-            self._whole = None
-        return piece
-
-    def of(self, start: int, values: Array) -> Array:
-        """Score values that have been read already."""
-        if not self.score.elementwise:
-            return self.read(start, start + values.size)
-        return self._call(values, start)
-
-    def _score_whole(self) -> Array:
-        if self._whole is not None and self._whole.size <= KEEP_SCORES:
-            return self._whole
-        size, layout = self.weight.size, self.weight.layout
-        parts = [
-            self.values(self.weight.path, start, min(start + CHUNK, size))
-            for start in range(0, size, CHUNK)
-        ]
-        return layout.flat(self._call(layout.matrix(np.concatenate(parts)), 0))
-
-    def _call(self, values: Array, start: int) -> Array:
-        needs: dict[str, Any] = {}
-        if "rng" in self.score.needs:
-            if start == 0 or self._rng is None:
-                name = zlib.crc32(self.weight.path.encode())
-                self._rng = np.random.default_rng([self.seed, name])
-            needs["rng"] = self._rng
-        scores: Array = self.score.function(values, **needs, **self.options)
-        if not isinstance(scores, np.ndarray) or scores.shape != values.shape:
-            shape = getattr(scores, "shape", type(scores).__name__)
-            raise UsageError(
-                f"method {self.score.name} returned {shape} for '{self.weight.path}',"
-                f" wanted scores of shape {values.shape}"
-            )
-        if scores.dtype not in (np.float32, np.float64):
-            scores = scores.astype(np.float64)
-        return scores
+    return counts

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from onnxprune.errors import OnnxpruneError
+from onnxprune.errors import OnnxpruneError, TargetError
 from onnxprune.formats.macs import count_macs
 from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
 from onnxprune.formats.onnx_save import Pruner, Saving
@@ -15,10 +15,11 @@ from onnxprune.formats.output import check_output
 from onnxprune.formats.tallies import tally_of
 from onnxprune.formats.verify import Verdict, Verification
 from onnxprune.planning import Plan, make_plan
+from onnxprune.scoring import Values
 from onnxprune.selection import CHUNK
 from onnxprune.sizes import measure
 from onnxprune.threads import parallel
-from onnxprune.types import Recipe, Report, Tally, TensorReport
+from onnxprune.types import Array, Recipe, Report, Tally, TensorReport
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, how much is done, how much there is)."""
@@ -61,7 +62,8 @@ def prune_file(
     """Prune a model file as a recipe says."""
 
     def decide(model: OnnxModel) -> tuple[Plan, dict[str, Pruner]]:
-        plan = make_plan(recipe, model.weights, model.values, ratios)
+        values = _counted(model, settings)
+        plan = make_plan(recipe, model.weights, values, ratios)
         return plan, {cut: plan.pruner(cut) for cut in plan.cuts}
 
     return rewrite(path, settings, decide, recipe)
@@ -76,18 +78,22 @@ def rewrite(
     """Open a model, let `decide` choose what goes, write the result and report on it."""
     began = time.perf_counter()
     with explained(path), load_onnx(path, allow_hardlinks=settings.allow_hardlinks) as model:
-        output = settings.output or default_output(path)
+        spelled = settings.output or default_output(path)
+        output = spelled
         if not settings.dry_run:
-            output = check_output(output, model.all_files(), settings.force)
+            output = check_output(spelled, model.all_files(), settings.force)
         with verifying(model, settings.verify) as verdict_of:
-            _tell(settings, "ranking weights", 0, 0)
-            plan, pruners = decide(model)
+            try:
+                plan, pruners = decide(model)
+            except TargetError:
+                # That a model is not valid is worth more than what it lacks.
+                verdict_of()
+                raise
             verdict = verdict_of()
             count_macs(model, verdict.shapes)
             saving = Saving(model, output, pruners, _bytes_progress(settings))
             files = [] if settings.dry_run else saving.run()
         tallies = saving.tallies
-        _tell(settings, "reporting", 0, 0)
         rest = [w.path for w in plan.weights if w.path not in tallies]
         if settings.dry_run:
             tallies.update(_planned(model, pruners))
@@ -110,8 +116,8 @@ def rewrite(
             sizes=measure(model.all_files(), files, settings.compressed_size),
             seconds=time.perf_counter() - began,
             recipe=recipe,
-            output=str(output) if files else None,
-            files=tuple(str(file) for file in files),
+            output=str(spelled) if files else None,
+            files=tuple(str(spelled.with_name(file.name)) for file in files),
             verified=verdict.sentence,
         )
 
@@ -185,6 +191,20 @@ def _planned(model: OnnxModel, pruners: Mapping[str, Pruner]) -> dict[str, Tally
     paths = list(pruners)
     tallies = parallel(lambda path: _tally(model, path, pruners[path]), paths)
     return dict(zip(paths, tallies, strict=True))
+
+
+def _counted(model: OnnxModel, settings: Settings) -> Values:
+    """Read values and tell how far that is: most plans read every weight twice."""
+    total = 2 * sum(weight.size for weight in model.weights)
+    done = 0
+
+    def values(path: str, start: int, stop: int) -> Array:
+        nonlocal done
+        done += stop - start
+        _tell(settings, "ranking weights", min(done, total), total)
+        return model.values(path, start, stop)
+
+    return values
 
 
 def _tell(settings: Settings, what: str, done: int, total: int) -> None:

@@ -1,9 +1,12 @@
 """Reads and checks recipes: sparsities, options by name, and recipe files."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
+from fractions import Fraction
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from onnxprune.types import Recipe
 
 DEFAULT = Recipe()
 LISTS = ("include", "exclude")
+YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 NUMBERS = {"max_layer_sparsity": float, "min_kept": int, "min_size": int, "seed": int}
 
 
@@ -21,11 +25,12 @@ def parse_sparsity(text: str | float, what: str = "--sparsity") -> float:
     spelled = str(text).strip()
     percent = spelled.endswith("%")
     try:
-        value = float(spelled.rstrip("%"))
+        value = float(spelled.removesuffix("%"))
+        if percent and math.isfinite(value):
+            # 99.9% is what 0.999 is, which dividing floats would miss.
+            value = float(Fraction(spelled.removesuffix("%")) / 100)
     except ValueError:
         raise UsageError(f"{what} is a number such as 0.9 or 90%, not '{text}'") from None
-    if percent:
-        value /= 100
     if value == 1:
         raise UsageError(f"{what} must be below 1: nothing would be left", "try 0.99")
     if 1 < value <= 100 and not percent:
@@ -61,6 +66,9 @@ def read_recipe(path: Path) -> dict[str, Any]:
 def make_recipe(values: Mapping[str, Any]) -> Recipe:
     """Build a recipe, checking every field."""
     made = {name: _field(name, value) for name, value in values.items()}
+    if made.get("method") is None:
+        # An allocation without a method divides what magnitude ranks; lamp is one itself.
+        made["method"] = "magnitude" if made.get("allocation") else DEFAULT.method
     recipe = replace(DEFAULT, **made)
     if not 0 <= recipe.max_layer_sparsity <= 1:
         raise UsageError(
@@ -77,15 +85,17 @@ def _field(name: str, value: Any) -> Any:
     if name == "sparsity":
         return parse_sparsity(value) if value is not None else None
     if name in LISTS:
-        return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
+        return _texts(value, f"{_option(name)} takes globs")
     if name == "layer":
         return _layers(value)
     if name in NUMBERS:
         return _number(name, value, NUMBERS[name])
-    if name == "options" and not isinstance(value, dict):
-        raise UsageError("options is a table of NAME = VALUE")
+    if name == "options":
+        return _options(value)
     if name in ("method", "allocation") and value is not None and not isinstance(value, str):
         raise UsageError(f"{name} is a name, not {value!r}")
+    if name == "allocation" and value == "from:":
+        raise UsageError("--allocation from:FILE names the file that has the ratios")
     if name == "include_embeddings" and not isinstance(value, bool):
         raise UsageError(f"include_embeddings is true or false, not {value!r}")
     return value
@@ -101,13 +111,16 @@ def own_options(entry: Entry, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _typed(name: str, value: Any, default: Any) -> Any:
+    text = str(value)
     if isinstance(default, bool):
-        return str(value).lower() in ("1", "true", "yes", "on")
+        if text.lower() not in YES + NO:
+            raise UsageError(f"--set {name} is true or false, not '{text}'")
+        return text.lower() in YES
     try:
-        return type(default)(value) if isinstance(default, int | float) else str(value)
+        return type(default)(text) if isinstance(default, int | float) else text
     except ValueError:
         kind = "a whole number" if isinstance(default, int) else "a number"
-        raise UsageError(f"--set {name} is {kind}, not '{value}'") from None
+        raise UsageError(f"--set {name} is {kind}, not '{text}'") from None
 
 
 def refuse_unknown_options(options: Mapping[str, Any], *entries: Entry) -> None:
@@ -117,7 +130,7 @@ def refuse_unknown_options(options: Mapping[str, Any], *entries: Entry) -> None:
         if name not in known:
             names = " and ".join(dict.fromkeys(entry.name for entry in entries))
             listed = ", ".join(sorted(known)) or "none"
-            raise UsageError(f"unknown option '{name}'; {names} has: {listed}")
+            raise UsageError(f"unknown option '{name}'; those of {names}: {listed}")
 
 
 def _layers(given: Any) -> dict[str, float]:
@@ -125,8 +138,8 @@ def _layers(given: Any) -> dict[str, float]:
         pairs = list(given.items())
     else:
         pairs = []
-        for text in [given] if isinstance(given, str) else given:
-            glob, equals, value = str(text).rpartition("=")
+        for text in _texts(given, "--layer takes GLOB=SPARSITY"):
+            glob, equals, value = text.rpartition("=")
             if not equals or not glob:
                 raise UsageError(f"--layer takes GLOB=SPARSITY, not '{text}'")
             pairs.append((glob, value))
@@ -143,11 +156,38 @@ def _number(name: str, value: Any, kind: type) -> Any:
         return parse_layer(value, _option(name))
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = None
-    if number is None or isinstance(value, bool) or number != float(value):
+    whole = not isinstance(value, float) or value == number
+    if number is None or isinstance(value, bool) or not whole:
         raise UsageError(f"{_option(name)} is a whole number, not '{value}'")
     return number
+
+
+def _texts(given: Any, what: str) -> tuple[str, ...]:
+    """Read one string or several."""
+    found = (given,) if isinstance(given, str) else given
+    if not isinstance(found, list | tuple) or any(not isinstance(one, str) for one in found):
+        raise UsageError(f"{what}, not {given!r}")
+    return tuple(found)
+
+
+def _options(given: Any) -> dict[str, Any]:
+    """Read a method's own options: numbers, truths and strings."""
+    if not isinstance(given, Mapping):
+        raise UsageError("options is a table of NAME = VALUE")
+    return {str(name): _plain(str(name), value) for name, value in given.items()}
+
+
+def _plain(name: str, value: Any) -> str | bool | int | float:
+    """Give an option's value a type that JSON has, too."""
+    if isinstance(value, str | bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else str(float(value))
+    raise UsageError(f"option '{name}' is a number or a string, not {value!r}")
 
 
 def _option(name: str) -> str:

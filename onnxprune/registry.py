@@ -3,9 +3,11 @@
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
 import sys
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +19,9 @@ from onnxprune.errors import UsageError
 
 STATISTICS = {"rng", "ratios"}
 """What the pipeline can hand to a function that asks for it by name."""
+
+USER = "onnxprune_user_"
+"""How the modules that are made of the user's own files are called."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -130,8 +135,13 @@ def _register(  # noqa: PLR0913 - what one registration says
     needs, options = _contract(function, name, kind)
     module = sys.modules.get(function.__module__)
     paper = re.search(r"\((.+)\)", (getattr(module, "__doc__", "") or "").partition("\n")[0])
-    if name in _entries and _entries[name].function.__module__ != function.__module__:
-        raise TypeError(f"{kind} {name}: the name is taken by {_entries[name].kind} {name}")
+    known = _entries.values()
+    taken = next((entry for entry in known if name in (entry.name, *entry.aliases)), None)
+    if taken and taken.function.__module__ != function.__module__:
+        # Of two files of the user's the later one counts.
+        if not taken.function.__module__.startswith(USER):
+            raise TypeError(f"{kind} {name}: the name is taken by {taken.kind} {name}")
+        del _entries[taken.name]
     _entries[name] = Entry(
         name=name,
         kind=kind,
@@ -171,7 +181,11 @@ def _load_all() -> None:
     if "others" not in _loaded:
         _loaded.add("others")
         for point in entry_points(group="onnxprune.methods"):
-            point.load()
+            try:
+                point.load()
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}"
+                raise UsageError(f"the plug-in {point.value} does not load: {what}") from error
 
 
 def _load_own() -> None:
@@ -188,8 +202,10 @@ def _from_file(path: Path, kind: str | None) -> Entry:
     if not path.is_file():
         raise UsageError(f"no such file: {path}", "--method takes a name or a .py file")
     _load_all()
-    before = set(_entries)
-    module_name = f"onnxprune_user_{path.stem}"
+    # A file that is read again replaces what it registered; its path tells it from others.
+    module_name = f"{USER}{path.stem}_{zlib.crc32(os.fsencode(path.resolve())):08x}"
+    for name in [entry.name for entry in _from_module(module_name)]:
+        del _entries[name]
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} cannot be loaded as Python")
@@ -197,14 +213,20 @@ def _from_file(path: Path, kind: str | None) -> Entry:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{path}: {type(error).__name__}: {error}") from error
-    new = [entry for entry in _entries.values() if entry.function.__module__ == module_name]
+    new = _from_module(module_name)
     fitting = [entry for entry in new if kind in (None, entry.kind)]
+    if kind is None and len(fitting) > 1:
+        fitting = [entry for entry in fitting if entry.kind == "method"]
     if len(fitting) != 1:
-        found = ", ".join(sorted(set(_entries) - before)) or "none"
+        found = ", ".join(sorted(entry.name for entry in new)) or "none"
         raise UsageError(
             f"{path} must register one {kind or 'method'}, it registers {found}",
-            "decorate one function with @onnxprune.method(NAME)",
+            f"decorate one function with @onnxprune.{kind or 'method'}(NAME)",
         )
     return fitting[0]
+
+
+def _from_module(name: str) -> list[Entry]:
+    return [entry for entry in _entries.values() if entry.function.__module__ == name]

@@ -18,7 +18,7 @@ def measure(before: Sequence[SourceFile], after: Sequence[Path], exact: bool) ->
     size_before = sum(source.size for source in before)
     compressed = compressed_size([source.descriptor for source in before], exact)
     if not after:
-        return Sizes(size_before, None, compressed, None, not exact)
+        return Sizes(size_before, None, compressed, None, _samples(size_before, exact))
     descriptors = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in after]
     try:
         size_after = sum(os.fstat(descriptor).st_size for descriptor in descriptors)
@@ -26,7 +26,8 @@ def measure(before: Sequence[SourceFile], after: Sequence[Path], exact: bool) ->
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-    return Sizes(size_before, size_after, compressed, compressed_after, not exact)
+    sampled = _samples(max(size_before, size_after), exact)
+    return Sizes(size_before, size_after, compressed, compressed_after, sampled)
 
 
 def compressed_size(descriptors: Sequence[int], exact: bool) -> int:
@@ -34,8 +35,9 @@ def compressed_size(descriptors: Sequence[int], exact: bool) -> int:
     sizes = [os.fstat(descriptor).st_size for descriptor in descriptors]
     total = sum(sizes)
     blocks = -(-total // BLOCK)
-    step = 1 if exact or blocks <= SAMPLES else blocks / SAMPLES
-    chosen = [int(index * step) for index in range(blocks if step == 1 else SAMPLES)]
+    sampled = _samples(total, exact)
+    step = blocks / SAMPLES if sampled else 1
+    chosen = [int(index * step) for index in range(SAMPLES if sampled else blocks)]
     compressor = zlib.compressobj(LEVEL)
     read = made = 0
     for number in chosen:
@@ -44,6 +46,11 @@ def compressed_size(descriptors: Sequence[int], exact: bool) -> int:
         made += len(compressor.compress(data))
     made += len(compressor.flush())
     return round(made * total / read) if read else 0
+
+
+def _samples(total: int, exact: bool) -> bool:
+    """Whether so many bytes are sampled rather than compressed whole."""
+    return not exact and total > SAMPLES * BLOCK
 
 
 def _read(descriptors: Sequence[int], sizes: Sequence[int], start: int) -> bytes:

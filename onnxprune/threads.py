@@ -24,4 +24,9 @@ def worker_count() -> int:
 def parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Apply a function to all items, in threads, and return the results in order."""
     with ThreadPoolExecutor(worker_count()) as pool:
-        return list(pool.map(work, items))
+        try:
+            return list(pool.map(work, items))
+        except BaseException:
+            # What has not begun need not be finished before the user gets the prompt back.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -82,7 +82,9 @@ def uniform_plus(layers: Sequence[Layer], zeros: int) -> Masks:
             body.remove(last)
         for i in body:
             targets[i] = rate * sizes[i]
-    return _drop_in_each(_magnitudes(layers), _largest_remainder(targets, zeros, sizes))
+    # Rounding up must not take from the fifth of the last layer either.
+    caps = [*sizes[:last], sizes[last] - floor_last]
+    return _drop_in_each(_magnitudes(layers), _largest_remainder(targets, zeros, caps))
 
 
 def er(layers: Sequence[Layer], zeros: int) -> Masks:

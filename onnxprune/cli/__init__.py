@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from types import FrameType
 
+from typer import Exit
 from typer.exceptions import TyperException
 
 from onnxprune.cli.words import arrange, help_text, nearest_command
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -54,6 +56,9 @@ def _ended(error: BaseException) -> int:
             return error.exit_code
         case TyperException():
             return _usage(error)
+        case MemoryError():
+            _say("error: this needs more memory than there is")
+            return 5
         case KeyboardInterrupt() | _Terminated() | SystemExit():
             _say("terminated" if isinstance(error, _Terminated) else "interrupted")
             return 143 if isinstance(error, _Terminated) else 130
@@ -63,6 +68,17 @@ def _ended(error: BaseException) -> int:
             return 8
     _say(f"error: {type(error).__name__}: {_one_line(str(error))}; {BUG}")
     return 1
+
+
+def _open_missing_streams() -> None:
+    """Let no file that we open become standard output where a caller has closed that."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= 2:
+        descriptor = os.dup(descriptor)
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w")))
 
 
 def _run(given: list[str]) -> int:
@@ -77,14 +93,19 @@ def _run(given: list[str]) -> int:
 
     words = arrange(given, command)
     nearest_command(words)
-    returned = command.main(words, prog_name="onnxprune", standalone_mode=False)
-    return returned if isinstance(returned, int) else 0
+    # Not `command.main`: that turns a closed pipe and an interrupt into exits of its own.
+    try:
+        with command.make_context("onnxprune", words) as context:
+            command.invoke(context)
+    except Exit as ended:
+        return ended.exit_code
+    return 0
 
 
 def _usage(error: TyperException) -> int:
-    message = getattr(error, "format_message", lambda: str(error))()
-    text = _one_line(message).rstrip(".")
-    _say(f"error: {text[:1].lower()}{text[1:]}; --help lists the options")
+    text = _one_line(error.format_message()).rstrip(".").replace(". Did you", "; did you")
+    hint = "" if text.endswith("?") else "; --help lists the options"
+    _say(f"error: {text[:1].lower()}{text[1:]}{hint}")
     return 2
 
 

@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.table import Table
@@ -14,97 +14,74 @@ import onnxprune.masks as mask_files
 from onnxprune.api import methods as list_methods
 from onnxprune.api import run_recipe
 from onnxprune.applying import apply_masks
+from onnxprune.cli.options import (
+    Allocation,
+    Compressed,
+    DryRun,
+    Embeddings,
+    Exclude,
+    First,
+    Force,
+    Hardlinks,
+    Include,
+    Json,
+    Layer,
+    MaskOutput,
+    Masks,
+    MaxLayerSparsity,
+    Method,
+    MinKept,
+    MinSize,
+    Model,
+    NoVerify,
+    Output,
+    Own,
+    Quiet,
+    RecipeFile,
+    Reports,
+    Second,
+    Seed,
+    Sparsity,
+)
 from onnxprune.cli.show import Meter, check_reports, make_console, present
+from onnxprune.cli.words import Grouped
 from onnxprune.comparing import compare
 from onnxprune.errors import UsageError
-from onnxprune.pruning import Settings, inspect_file
+from onnxprune.pruning import Settings, default_output, inspect_file
 from onnxprune.recipe import make_recipe, read_recipe
 from onnxprune.report.as_json import comparison_to_json
-from onnxprune.report.terminal import render_comparison
+from onnxprune.report.terminal import print_on, render_comparison
 from onnxprune.report.text import count, percent, show
 from onnxprune.types import Recipe
 
-WHAT, WHERE, HOW, REPORTS = "What to prune", "Files", "Method", "Reports"
-app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
-mask = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+mask = typer.Typer(add_completion=False, rich_markup_mode=None)
 app.add_typer(mask, name="mask", help="Export, apply or compare masks.")
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")]
-Json = Annotated[bool, typer.Option("--json", help="The report as JSON on standard output.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
-Reports = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--report", metavar="FILE", help="Also write it as .json, .md, .html or .txt."
-    ),
-]
-NoVerify = Annotated[
-    bool, typer.Option("--no-verify", help="Do not let onnx.checker look at the model.")
-]
-Compressed = Annotated[
-    bool, typer.Option("--compressed-size", help="Compress whole files, not samples of them.")
-]
-Hardlinks = Annotated[
-    bool, typer.Option("--allow-hardlinks", help="Take data files that have several names.")
-]
 
-
-@app.command()
+@app.command(cls=Grouped)
 def prune(
     model: Model,
-    sparsity: Annotated[
-        str | None, typer.Option("-s", "--sparsity", metavar="S", help="Such as 0.9 or 90%.")
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option("-m", "--method", metavar="NAME", help="A name or a .py file; lamp."),
-    ] = None,
-    allocation: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="How zeros are divided; also from:FILE."),
-    ] = None,
-    options: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="An option of the method's own."),
-    ] = None,
-    include: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Prune only these tensors.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Leave these tensors alone.")
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB=S", help="The sparsity of the tensors that match."),
-    ] = None,
-    max_layer_sparsity: Annotated[
-        str | None, typer.Option(metavar="S", help="No tensor gets sparser.")
-    ] = None,
-    min_kept: Annotated[
-        int | None, typer.Option(metavar="N", help="Every tensor keeps at least N weights.")
-    ] = None,
-    min_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Leave smaller tensors alone.")
-    ] = None,
-    include_embeddings: Annotated[
-        bool, typer.Option("--include-embeddings", help="Prune lookup tables, too.")
-    ] = False,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Where random numbers start.")
-    ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.toml", help="These options, from a file; options win."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Default: MODEL.pruned.onnx."),
-    ] = None,
+    sparsity: Sparsity = None,
+    method: Method = None,
+    allocation: Allocation = None,
+    options: Own = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    layer: Layer = None,
+    max_layer_sparsity: MaxLayerSparsity = None,
+    min_kept: MinKept = None,
+    min_size: MinSize = None,
+    include_embeddings: Embeddings = False,
+    seed: Seed = None,
+    recipe: RecipeFile = None,
+    output: Output = None,
     force: Force = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Report what would happen, write nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
     report: Reports = None,
     quiet: Quiet = False,
@@ -113,7 +90,7 @@ def prune(
     allow_hardlinks: Hardlinks = False,
 ) -> None:
     """Prune a model: score its weights, zero the least important, report."""
-    check_reports(report or [])
+    check_reports(report or [], [model, output or default_output(model), recipe])
     given = {
         "sparsity": sparsity,
         "method": method,
@@ -143,7 +120,7 @@ def prune(
     present(result, as_json, quiet, report or [])
 
 
-@app.command()
+@app.command(cls=Grouped)
 def inspect(
     model: Model,
     as_json: Json = False,
@@ -154,7 +131,7 @@ def inspect(
     allow_hardlinks: Hardlinks = False,
 ) -> None:
     """Show a model's weights, zeros and the tensors that cannot be pruned."""
-    check_reports(report or [])
+    check_reports(report or [], [model])
     settings = Settings(
         verify=not no_verify,
         compressed_size=compressed_size,
@@ -163,12 +140,14 @@ def inspect(
     present(inspect_file(model, settings), as_json, quiet, report or [])
 
 
-@app.command()
+@app.command(cls=Grouped)
 def methods(as_json: Json = False) -> None:
     """List what --method and --allocation take, with the papers."""
     found = list_methods()
     if as_json:
-        sys.stdout.write(json.dumps([asdict(info) for info in found], indent=2) + "\n")
+        sys.stdout.write(
+            json.dumps([asdict(info) for info in found], indent=2, default=str) + "\n"
+        )
         return
     table = Table(box=None, pad_edge=False, show_header=True, header_style="")
     table.add_column("name", no_wrap=True)
@@ -182,13 +161,13 @@ def methods(as_json: Json = False) -> None:
             Text(info.kind),
             Text(f"{info.summary}\n{info.paper}{needs}{own}"),
         )
-    make_console().print(table)
+    print_on(make_console(), table)
 
 
-@mask.command("export")
+@mask.command("export", cls=Grouped)
 def mask_export(
     pruned: Model,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.npz")],
+    output: MaskOutput,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -202,24 +181,20 @@ def mask_export(
         )
 
 
-@mask.command("apply")
+@mask.command("apply", cls=Grouped)
 def mask_apply(
     model: Model,
-    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="A .npz or a pruned model.")],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="As for prune.")
-    ] = None,
+    masks: Masks,
+    output: Output = None,
     force: Force = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Report what would happen, write nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
     report: Reports = None,
     quiet: Quiet = False,
     no_verify: NoVerify = False,
 ) -> None:
     """Zero in a model what a mask found on another does not keep."""
-    check_reports(report or [])
+    check_reports(report or [], [model, output or default_output(model), masks])
     with Meter(quiet) as meter:
         settings = Settings(
             output=output, force=force, dry_run=dry_run, verify=not no_verify, progress=meter
@@ -228,10 +203,10 @@ def mask_apply(
     present(result, as_json, quiet, report or [])
 
 
-@mask.command("compare")
+@mask.command("compare", cls=Grouped)
 def mask_compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A .npz or a pruned model.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    first: First,
+    second: Second,
     as_json: Json = False,
 ) -> None:
     """Compare two masks layer by layer: ratios, and whether the same weights stay."""
@@ -240,11 +215,14 @@ def mask_compare(
         sys.stdout.write(comparison_to_json(result) + "\n")
         return
     console = make_console()
-    console.print(render_comparison(result, not console.is_terminal))
+    print_on(console, render_comparison(result, not console.is_terminal))
 
 
 def _recipe(model: Path, file: Path | None, given: dict[str, Any]) -> Recipe:
     values = read_recipe(file) if file is not None else {}
+    own = values.get("options")
+    if isinstance(own, dict) and given["options"]:
+        given["options"] = own | given["options"]
     values.update({name: value for name, value in given.items() if value is not None})
     allocation = values.get("allocation")
     takes_total = isinstance(allocation, str) and allocation.startswith("from:")

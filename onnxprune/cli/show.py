@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from onnxprune.errors import UsageError
+from onnxprune.formats.output import check_output
 from onnxprune.report.as_json import to_json
 from onnxprune.report.documents import check_suffix, write_report
 from onnxprune.report.terminal import print_report
@@ -18,13 +20,21 @@ PATIENCE = 1.0
 PLAIN_WIDTH = 100
 
 
+class _Console(Console):
+    """A console that leaves it to its user what a closed pipe means."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what the system said."""
+        raise BrokenPipeError
+
+
 def make_console(stderr: bool = False) -> Console:
     """Make a console that is plain wherever colours and boxes would be out of place."""
     stream = sys.stderr if stderr else sys.stdout
     dumb = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
     terminal = stream.isatty() and not dumb
     width = None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH
-    return Console(
+    return _Console(
         file=stream,
         force_terminal=terminal,
         width=width,
@@ -36,10 +46,23 @@ def make_console(stderr: bool = False) -> Console:
     )
 
 
-def check_reports(paths: Sequence[Path]) -> None:
-    """Refuse report files that could not be written, before any work."""
+def check_reports(paths: Sequence[Path], others: Sequence[Path | None]) -> None:
+    """Refuse report files that could not be written, before any work.
+
+    Args:
+        paths: the report files.
+        others: files that the command reads or writes besides.
+    """
+    taken = {os.path.realpath(other) for other in others if other is not None}
     for path in paths:
         check_suffix(path)
+        if os.path.realpath(path) in taken or any(_is_same(path, other) for other in taken):
+            raise UsageError(f"--report {path} is a file of this command; name another")
+        check_output(path, [], force=True)
+
+
+def _is_same(path: Path, other: str) -> bool:
+    return path.exists() and os.path.exists(other) and path.samefile(other)
 
 
 def present(report: Report, as_json: bool, quiet: bool, paths: Sequence[Path]) -> None:

@@ -4,6 +4,8 @@ import os
 from difflib import get_close_matches
 from typing import Any
 
+from typer.core import TyperCommand
+
 from onnxprune.errors import UsageError
 
 COMMANDS = {
@@ -46,7 +48,8 @@ def arrange(words: list[str], command: Any) -> list[str]:
     """Put the command's name first; without one it is `prune`."""
     place = _first_word(words, command)
     if place is not None and words[place] in COMMANDS:
-        return [words[place], *words[:place], *words[place + 1 :]]
+        arranged = [words[place], *words[:place], *words[place + 1 :]]
+        return [*arranged, "--help"] if arranged == ["mask"] else arranged
     return ["prune", *words]
 
 
@@ -63,6 +66,24 @@ def nearest_command(words: list[str]) -> None:
         raise UsageError(
             f"'{first}' is neither a command nor a file", f"did you mean onnxprune {near[0]}?"
         )
+
+
+class Grouped(TyperCommand):
+    """A command whose help lists the options in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write one section per group, in the order of the options."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx)
+            if row is not None:
+                kind = "Arguments" if parameter.param_type_name == "argument" else "Other"
+                title = getattr(parameter, "rich_help_panel", None) or kind
+                groups.setdefault(title, []).append(row)
+        groups["Other"].append(("--debug", "Show where in the program an error arises."))
+        for title, rows in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
 def _first_word(words: list[str], command: Any) -> int | None:

@@ -45,7 +45,7 @@ def open_external(model: SourceFile, location: str, allow_hardlinks: bool) -> So
     check_location(location)
     lexical = model.path.parent
     target = Path(os.path.normpath(lexical / location))
-    if os.path.relpath(target, os.path.normpath(lexical)).startswith(".."):
+    if os.path.relpath(target, os.path.normpath(lexical)).split("/")[0] == "..":
         raise UnsafeError(f"external data '{location}' leaves the model's folder")
     roots = {os.path.realpath(lexical), os.path.dirname(os.path.realpath(model.path))}
     _check_inside(os.path.realpath(target), roots, location)

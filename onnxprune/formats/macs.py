@@ -7,8 +7,8 @@ from dataclasses import replace
 import onnx
 
 from onnxprune.formats.onnx_file import OnnxModel
-from onnxprune.formats.onnx_graph import Scope
-from onnxprune.formats.onnx_weights import Finding
+from onnxprune.formats.onnx_rules import attribute
+from onnxprune.formats.onnx_weights import Finding, Place
 
 Shapes = Mapping[str, list[int | None]]
 RECURRENT = {"LSTM", "GRU", "RNN"}
@@ -21,6 +21,7 @@ PRODUCTS = {
     "DynamicQuantizeMatMul",
 }
 SINGLE = {"Gemm", "QGemm", "FusedGemm", "GemmFastGelu"}
+LOOKUPS = {"Gather", "EmbedLayerNormalization"}
 ATTENTION = {"Attention", "QAttention", "LongformerAttention"}
 
 
@@ -48,39 +49,54 @@ def declared_shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
 
 def _weight_macs(finding: Finding, size: int, shapes: Shapes) -> int | None:
     total = 0
-    for scope, node in finding.places:
-        positions = _positions(scope, node, finding, shapes)
+    for place in finding.places:
+        positions = _positions(place, shapes)
         if positions is None:
             return None
         total += positions * size
     return total
 
 
-def _positions(
-    scope: Scope, node: onnx.NodeProto, finding: Finding, shapes: Shapes
-) -> int | None:
+def _positions(place: Place, shapes: Shapes) -> int | None:
     """Count how often a weight is applied per sample; the first dimension is the batch."""
-    if scope.parent is not None or scope.prefix:
+    node = place.node
+    op = node.op_type
+    if op in LOOKUPS:
+        return 0
+    if place.scope.prefix or place.shape is None or not node.output:
         return None
     made, read = shapes.get(node.output[0]), shapes.get(node.input[0])
-    op = node.op_type
     if op == "ConvTranspose":
         return _product(read[2:]) if read else None
     if op.endswith("Conv") or op == "ConvInteger":
         return _product(made[2:]) if made else None
-    if op in SINGLE:
+    if op in SINGLE and place.index > 0:
         return 1
-    if op in PRODUCTS:
-        if made is None:
-            return None
-        if finding.layout is not None and len(finding.constant.record.dims) > 2:
-            return _product(made[-2:-1])
-        return _product(made[1:-1]) if len(made) > 2 else 1
+    if attribute(node, "transBatchA", 0) or attribute(node, "transBatchB", 0):
+        return None
+    if op in PRODUCTS | SINGLE:
+        return _product(_rows(place, place.shape, made)) if made is not None else None
     if op in RECURRENT:
-        return _product(read[:1]) if read else None
+        steps = 1 if attribute(node, "layout", 0) else 0
+        return _product(read[steps : steps + 1]) if read else None
     if op in ATTENTION:
         return _product(read[1:2]) if read else None
     return None
+
+
+def _rows(place: Place, shape: tuple[int, ...], made: list[int | None]) -> list[int | None]:
+    """Return the sizes of a matrix product's result that are not the weight's own.
+
+    The first is left out as the batch, unless the weight has it or it counts columns.
+    """
+    rank = len(shape)
+    left = place.index == 0
+    own = {len(made) - rank + axis for axis, size in enumerate(shape[:-2]) if size > 1}
+    if rank > 1:
+        own.add(len(made) - (2 if left and len(made) >= rank else 1))
+    if not left or len(made) > 1:
+        own.add(0)
+    return [size for axis, size in enumerate(made) if axis not in own]
 
 
 def _product(sizes: list[int | None]) -> int | None:

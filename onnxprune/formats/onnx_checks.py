@@ -1,5 +1,7 @@
 """Refuses files that are no ONNX model, and graphs that contradict themselves."""
 
+import onnx
+
 from onnxprune.errors import (
     InputError,
     LimitError,
@@ -67,6 +69,11 @@ def check_graph(graph: Graph) -> None:
         raise InputError("no graph in the file", "is it truncated?")
     if not model.ir_version:
         raise InputError("no ir_version in the file")
+    if model.ir_version > onnx.IR_VERSION:
+        raise UnsupportedError(
+            f"ir_version {model.ir_version} is newer than this build knows ({onnx.IR_VERSION})",
+            "install a newer onnx package",
+        )
     if not model.graph.node:
         raise InputError("the graph has no nodes")
     if not model.graph.output:
@@ -88,6 +95,12 @@ def _check_opsets(graph: Graph) -> None:
         versions[domain] = entry.version
     if not versions:
         raise InputError("no opset import in the file")
+    newest = onnx.defs.onnx_opset_version()
+    if versions.get("", 0) > newest:
+        raise UnsupportedError(
+            f"opset {versions['']} is newer than this build knows ({newest})",
+            "install a newer onnx package",
+        )
 
 
 def _check_functions(graph: Graph) -> None:

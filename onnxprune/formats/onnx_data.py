@@ -10,7 +10,7 @@ from onnxprune.errors import InputError
 from onnxprune.formats.files import SourceFile
 from onnxprune.formats.onnx_tensor import Run, TensorRecord, Varints
 from onnxprune.formats.onnx_types import STORAGE, element_count, type_name
-from onnxprune.formats.wire import encode_varint, read_exactly
+from onnxprune.formats.wire import encode_varint, read_exactly, truncated
 from onnxprune.types import Array
 
 
@@ -166,6 +166,8 @@ def _masked(stored: Array, pruned: Array) -> Array:
 
 def _widths(data: bytes) -> Array:
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) < 0x80) + 1
+    if ends[-1:].sum() != len(data):
+        raise truncated()
     return np.diff(ends, prepend=0)
 
 

@@ -40,6 +40,7 @@ def resolve(
     """
     declared = 0
     offsets: dict[Address, int] = {}
+    sums: dict[int, str] = {}
     for record in tensors.values():
         try:
             check_record(record)
@@ -47,11 +48,8 @@ def resolve(
                 continue
             location = record.external.entries.get("location", "")
             if location not in files:
-                if location in places.files:
-                    files[location] = open_regular(places.files[location])
-                else:
-                    files[location] = open_external(model, location, places.allow_hardlinks)
-                _check_sum(record, files[location])
+                files[location] = _open(model, location, files, places)
+            _check_sum(record, files[location], sums)
             offsets[record.address] = _offset(record, files[location])
             declared += needed_bytes(type_name(record), element_count(record))
         except OnnxpruneError as error:
@@ -89,10 +87,29 @@ def _number(text: str, what: str) -> int:
     return int(text)
 
 
-def _check_sum(record: TensorRecord, file: SourceFile) -> None:
+def _open(
+    model: SourceFile, location: str, files: Mapping[str, SourceFile], places: Places
+) -> SourceFile:
+    """Open a data file, or return the open one that another location names, too."""
+    if location in places.files:
+        found = open_regular(places.files[location])
+    else:
+        found = open_external(model, location, places.allow_hardlinks)
+    for known in files.values():
+        if known.state[:2] == found.state[:2]:
+            found.close()
+            return known
+    return found
+
+
+def _check_sum(record: TensorRecord, file: SourceFile, sums: dict[int, str]) -> None:
     assert record.external is not None
     asked = record.external.entries.get("checksum")
-    if asked and sha1(file) != asked.lower():
+    if not asked:
+        return
+    if id(file) not in sums:
+        sums[id(file)] = sha1(file)
+    if sums[id(file)] != asked.lower():
         raise InputError(f"the SHA-1 sum of '{file.path.name}' is not the one in the model")
 
 

@@ -103,10 +103,13 @@ class OnnxModel:
             self.warnings.append(
                 f"the scale of '{path}' was not found: its integers count as 1"
             )
-        zero = self._parameter(scaling.zero)
-        if zero is None:
-            zero = np.zeros(1)
+        zero = self.zero_point(scaling)
         return Quantization(scale, zero, scaling.channels, scaling.inner, scaling.block)
+
+    def zero_point(self, scaling: Scaling | None) -> Array:
+        """Return the zero points of a weight, which are 0 where none are given."""
+        zero = self._parameter(scaling.zero) if scaling is not None else None
+        return np.zeros(1) if zero is None else zero
 
     def _parameter(self, constant: Constant | None) -> Array | None:
         if constant is None:
@@ -148,7 +151,7 @@ def load_onnx(
         model.offsets = resolve(source, found.tensors, opened, places)
         _survey(model)
     except OnnxpruneError:
-        for file in (source, *opened.values()):
+        for file in {source, *opened.values()}:
             file.close()
         raise
     return model
@@ -193,36 +196,66 @@ def _survey(model: OnnxModel) -> None:
     model.parameters += sum(skipped.size for skipped in model.skipped)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Span:
+    """The bytes of one tensor in a data file."""
+
+    place: tuple[int, int]
+    start: int
+    end: int
+    record: TensorRecord
+    finding: Finding | None
+
+
 def _find_overlaps(model: OnnxModel, findings: list[Finding]) -> None:
     """Note weights that share bytes: the same tensor written twice is one, others conflict."""
-    weights = {finding.constant.record.address: finding.constant for finding in findings}
+    before: list[_Span] = []
+    for span in _spans(model, findings):
+        before = [
+            other for other in before if other.place == span.place and span.start < other.end
+        ]
+        if span.finding and any(_is_twin(model, other, span) for other in before):
+            path = span.finding.constant.path
+            model.conflicts[path] = ""
+            reason = "the same bytes as another weight, pruned with it"
+            model.skipped.append(Skipped(path, reason))
+            continue
+        for other in before:
+            for one, neighbour in ((span, other), (other, span)):
+                if one.finding is not None:
+                    model.conflicts[one.finding.constant.path] = neighbour.record.name
+        # The last one and the one that reaches furthest stand for all that came before.
+        furthest = max([*before, span], key=lambda each: each.end)
+        before = [span] if furthest is span else [furthest, span]
+
+
+def _spans(model: OnnxModel, findings: list[Finding]) -> list[_Span]:
+    """Return the bytes of all external tensors in order, weights first among equals."""
+    weights = {finding.constant.record.address: finding for finding in findings}
     spans = []
-    for record in model.scan.tensors.values():
-        if record.external is not None and element_count(record):
-            file = model.files[record.external.entries["location"]]
-            start = model.offsets[record.address]
-            end = start + needed_bytes(type_name(record), element_count(record))
-            spans.append((file.state[:2], start, end, record))
-    spans.sort(key=lambda span: span[:3])
-    for index, (place, start, end, record) in enumerate(spans):
-        for other_place, other_start, other_end, other in spans[index + 1 :]:
-            if other_place != place or other_start >= end:
-                break
-            pair = [weights.get(record.address), weights.get(other.address)]
-            same = (start, end, record.data_type, record.dims) == (
-                other_start,
-                other_end,
-                other.data_type,
-                other.dims,
-            )
-            if same and pair[0] and pair[1]:
-                model.conflicts[pair[1].path] = ""
-                reason = "the same bytes as another weight, pruned with it"
-                model.skipped.append(Skipped(pair[1].path, reason))
-                continue
-            for constant, neighbour in ((pair[0], other), (pair[1], record)):
-                if constant is not None:
-                    model.conflicts[constant.path] = neighbour.name
+    for address, start in model.offsets.items():
+        record = model.scan.tensors[address]
+        assert record.external is not None
+        length = needed_bytes(type_name(record), element_count(record))
+        file = model.files[record.external.entries["location"]]
+        if length:
+            finding = weights.get(address)
+            spans.append(_Span(file.state[:2], start, start + length, record, finding))
+    spans.sort(key=lambda span: (span.place, span.start, span.end, span.finding is None))
+    return spans
+
+
+def _is_twin(model: OnnxModel, one: _Span, other: _Span) -> bool:
+    """Whether two weights are the same values, with zero at the same place."""
+    if one.finding is None or other.finding is None:
+        return False
+    if (one.start, one.end) != (other.start, other.end):
+        return False
+    if (one.record.data_type, one.record.dims) != (other.record.data_type, other.record.dims):
+        return False
+    first = model.zero_point(one.finding.scaling)
+    second = model.zero_point(other.finding.scaling)
+    return np.array_equal(first, second) or not (first.any() or second.any())
 
 
 def refuse_conflict(path: str, other: str) -> UnsupportedError:

@@ -10,6 +10,22 @@ from onnxprune.formats.onnx_tensor import TensorRecord
 
 Address = tuple[int, ...]
 
+MOVING = {
+    "Identity",
+    "Cast",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "Transpose",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Slice",
+    "Split",
+    "Concat",
+}
+"""Operators whose results are their inputs' values, in another order, shape or type."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Use:
@@ -49,6 +65,8 @@ class Scope:
     constants: dict[str, Constant] = field(default_factory=dict)
     producers: dict[str, onnx.NodeProto] = field(default_factory=dict)
     uses: dict[str, list[Use]] = field(default_factory=dict)
+    fixed: set[str] = field(default_factory=set)
+    callers: list[Use] = field(default_factory=list)
 
     def defining(self, name: str) -> "Scope | None":
         """Return the scope, this one or one around it, that gives a name its value."""
@@ -63,6 +81,11 @@ class Scope:
         """Return the constant that a name stands for here, if it is one."""
         scope = self.defining(name)
         return scope.constants.get(name) if scope is not None else None
+
+    def is_fixed(self, name: str) -> bool:
+        """Whether a name stands for a constant, moved or not."""
+        scope = self.defining(name)
+        return scope is not None and (name in scope.constants or name in scope.fixed)
 
 
 FunctionKey = tuple[str, str, str]
@@ -85,6 +108,8 @@ class Graph:
         self._build()
         for scope in self.scopes:
             _link(scope)
+            if self.functions:
+                self._note_calls(scope)
         self.others = [
             record for address, record in tensors.items() if address not in self._claimed
         ]
@@ -168,6 +193,16 @@ class Graph:
             self.sparse.append(scope.prefix + node_label(node))
             self._claimed |= {(*place, 22, 0, part, 0) for part in (1, 2)}
 
+    def called(self, node: onnx.NodeProto) -> Scope | None:
+        """Return the function that a node calls, if it is not an operator."""
+        return self.functions.get((node.domain, node.op_type, node.overload))
+
+    def _note_calls(self, scope: Scope) -> None:
+        for position, node in enumerate(scope.nodes):
+            body = self.called(node)
+            if body is not None:
+                body.callers.append(Use(scope, node, -1, (*scope.order, position)))
+
     def _subgraph(
         self, scope: Scope, node: onnx.NodeProto, attribute: str, graph: onnx.GraphProto
     ) -> Scope:
@@ -202,6 +237,25 @@ def node_label(node: onnx.NodeProto) -> str:
     return node.name or next((name for name in node.output if name), node.op_type)
 
 
+def bind(node: onnx.NodeProto, scope: Scope, caller: onnx.NodeProto | None) -> onnx.NodeProto:
+    """Give a function's node the attributes that its caller hands down, or their defaults."""
+    if not any(attribute.ref_attr_name for attribute in node.attribute):
+        return node
+    while scope.parent is not None:
+        scope = scope.parent
+    defaults = getattr(scope.body, "attribute_proto", ())
+    given = {attribute.name: attribute for attribute in defaults}
+    given |= {attribute.name: attribute for attribute in (caller.attribute if caller else ())}
+    bound = onnx.NodeProto()
+    bound.CopyFrom(node)
+    for attribute in bound.attribute:
+        name, value = attribute.name, given.get(attribute.ref_attr_name)
+        if value is not None:
+            attribute.CopyFrom(value)
+            attribute.name = name
+    return bound
+
+
 def _scope(
     body: Any, prefix: str, parent: Scope | None, owner: onnx.NodeProto | None, attribute: str
 ) -> Scope:
@@ -223,6 +277,9 @@ def _link(scope: Scope) -> None:
             source = scope.defining(name) if name else None
             if source is not None:
                 source.uses[name].append(Use(scope, node, index, order))
+        read = node.input if node.op_type == "Concat" else node.input[:1]
+        if node.op_type in MOVING and read and all(scope.is_fixed(name) for name in read):
+            scope.fixed.update(node.output)
     for index, name in enumerate(scope.outputs):
         source = scope.defining(name)
         if source is not None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import onnx
 
-Axes = tuple[list[int], list[int]]
-"""The dimensions that count outputs, and those that count input channels."""
+from onnxprune.formats.view import View
+from onnxprune.types import Layout
 
-Rule = Callable[[onnx.NodeProto, int, int], Axes | None]
-"""(node, index of the input, rank of the weight) -> its axes, or None if it cannot be one."""
+Rule = Callable[[onnx.NodeProto, int, View], Layout | None]
+"""(node, index of the input, what the node sees of the weight) -> how it reads it, or None."""
 
 MICROSOFT = "com.microsoft"
 
@@ -17,53 +17,68 @@ MICROSOFT = "com.microsoft"
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     """Return the value of a node's attribute."""
     for found in node.attribute:
-        if found.name == name:
+        if found.name == name and not found.ref_attr_name:
             return onnx.helper.get_attribute_value(found)
     return default
 
 
-def _convolution(node: onnx.NodeProto, index: int, rank: int) -> Axes | None:
-    return ([0], [1]) if rank >= 2 else None
+def _convolution(node: onnx.NodeProto, index: int, view: View) -> Layout | None:
+    return view.layout([0], [1]) if len(view.groups) >= 2 else None
 
 
-def _transposed_convolution(node: onnx.NodeProto, index: int, rank: int) -> Axes | None:
-    return ([1], [0]) if rank >= 2 else None
+def _transposed_convolution(node: onnx.NodeProto, index: int, view: View) -> Layout | None:
+    """Read [inputs, outputs of one group, kernel]; every group has its own outputs."""
+    if len(view.groups) < 2:
+        return None
+    inputs, *others = view.shape
+    group = attribute(node, "group", 1)
+    if group > 1 and inputs % group == 0:
+        split = view.reshaped([group, inputs // group, *others])
+        if split is not None:
+            return split.layout([0, 2], [1])
+    return view.layout([1], [0])
 
 
-def _product(node: onnx.NodeProto, index: int, rank: int) -> Axes | None:
+def _product(node: onnx.NodeProto, index: int, view: View) -> Layout | None:
     """Read a factor of a matrix product, on the left or right, transposed or not."""
-    left = index == 0
-    flipped = bool(attribute(node, "transA" if left else "transB", 0))
-    if rank < 2:
-        return ([], [0]) if rank else None
-    batch = list(range(rank - 2))
-    outputs, inputs = (rank - 2, rank - 1) if left != flipped else (rank - 1, rank - 2)
-    return [*batch, outputs], [inputs]
+    side = "A" if index == 0 else "B"
+    axes = list(range(len(view.groups)))
+    if len(axes) < 2:
+        return view.layout([], axes) if axes else None
+    if attribute(node, f"transBatch{side}", 0):
+        axes = [*axes[1:-1], axes[0], axes[-1]]
+    *batch, rows, columns = axes
+    if (side == "A") != bool(attribute(node, f"trans{side}", 0)):
+        return view.layout([*batch, rows], [columns])
+    return view.layout([*batch, columns], [rows])
 
 
-def _recurrent(node: onnx.NodeProto, index: int, rank: int) -> Axes | None:
-    return ([0, 1], [2]) if rank == 3 else None
+def _recurrent(node: onnx.NodeProto, index: int, view: View) -> Layout | None:
+    return view.layout([0, 1], [2]) if len(view.groups) == 3 else None
 
 
-def _lookup(node: onnx.NodeProto, index: int, rank: int) -> Axes | None:
-    if rank < 2 or attribute(node, "axis", 0) != 0:
+def _lookup(node: onnx.NodeProto, index: int, view: View) -> Layout | None:
+    rank = len(view.groups)
+    if rank < 2 or attribute(node, "axis", 0) not in (0, -rank):
         return None
-    return [0], list(range(1, rank))
+    return view.layout([0], list(range(1, rank)))
 
 
-def _einsum(node: onnx.NodeProto, index: int, rank: int) -> Axes | None:
-    """Read an operand: letters that the result keeps count outputs, the others inputs."""
+def _einsum(node: onnx.NodeProto, index: int, view: View) -> Layout | None:
+    """Read an operand: letters that the result keeps count outputs, the others inputs.
+
+    Where no letter is summed over, the operand scales or is spread: that is no weight.
+    """
     equation = attribute(node, "equation", b"").decode().replace(" ", "")
-    if "." in equation:
-        return None
-    operands, _, result = equation.partition("->")
+    operands, arrow, result = equation.partition("->")
     terms = operands.split(",")
-    if index >= len(terms) or len(terms[index]) != rank:
+    if index >= len(terms) or "." in terms[index] or len(terms[index]) != len(view.groups):
         return None
-    if "->" not in equation:
+    if not arrow:
         result = "".join(letter for letter in operands if operands.count(letter) == 1)
+    inputs = [axis for axis, letter in enumerate(terms[index]) if letter not in result]
     outputs = [axis for axis, letter in enumerate(terms[index]) if letter in result]
-    return outputs, [axis for axis in range(rank) if axis not in outputs]
+    return view.layout(outputs, inputs) if inputs else None
 
 
 RULES: dict[tuple[str, str], dict[int, Rule]] = {

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -68,8 +69,8 @@ class Saving:
             if path in self.model.conflicts:
                 raise refuse_conflict(path, self.model.conflicts[path])
         places = self._places()
-        check_space(self.output.parent, sum(source.size for source in places))
-        self._total = sum(source.size for source in places)
+        self._total = self.model.source.size + sum(source.size for source in places)
+        check_space(self.output.parent, self._total)
         temporaries: list[Temporary] = []
         try:
             return self._write(places, temporaries)
@@ -92,9 +93,9 @@ class Saving:
         main = self._target(self.model.source, self.output, temporaries)
         main.splices += self._relocations(names, checksums)
         self._fill(main, hashed=False)
-        self._verify(main, names, data)
         for source in self.model.all_files():
             source.check_unchanged()
+        self._verify(main, names, data)
         for target, path in data:
             target.temporary.commit(path)
         main.temporary.commit()
@@ -103,12 +104,14 @@ class Saving:
     def _places(self) -> dict[SourceFile, str | None]:
         """Choose which data files are written, and which of them keep their name."""
         pruned = {self.model.stored(path).source for path in self.pruners}
-        same_folder = self.output.parent.samefile(self.model.source.path.parent)
+        folder = self.output.parent
+        same_folder = folder.samefile(self.model.source.path.parent)
         places: dict[SourceFile, str | None] = {}
         for location, source in self.model.files.items():
             simple = os.path.basename(location) == location
-            if source in pruned or not same_folder:
-                free = simple and not os.path.lexists(self.output.with_name(location))
+            inside = Path(os.path.realpath(source.path)).is_relative_to(folder)
+            if source in pruned or not (same_folder and inside):
+                free = simple and not os.path.lexists(folder / location)
                 clash = self.output.name == location
                 places[source] = location if free and not clash else None
         return places
@@ -154,16 +157,10 @@ class Saving:
                 if run.count
             ]
         at = 0
-        edits = [(edit.start, edit.end, edit.data) for edit in target.shift.replacements]
-        for start, end, data in sorted([*edits, *((*region, b"") for region in regions)]):
+        edits = [(edit.start, edit.end, to, edit.data) for to, edit in target.shift.moved()]
+        for start, end, to, data in sorted([*edits, *((*area, 0, b"") for area in regions)]):
             self._copy(target, at, start, hashed)
-            if data:
-                write_at(
-                    target.temporary.descriptor,
-                    data,
-                    target.shift(end) - len(data),
-                    self.output,
-                )
+            write_at(target.temporary.descriptor, data, to, self.output)
             at = end
         self._copy(target, at, target.source.size, hashed)
         parallel(lambda name: self._tensor(target, name, hashed), tensors)
@@ -205,18 +202,21 @@ class Saving:
     def _block(
         self, tensor: StoredTensor, run: Run, low: int, zeroed: Array
     ) -> bytes | bytearray | memoryview:
-        """Return the bytes from a run's value number `low` on, with what lies between values."""
+        """Return the bytes from a run's value number `low` on, up to the next value."""
         if run.step == zeroed.itemsize:
             return zeroed.tobytes()
         start = run.start + low * run.step
-        length = (zeroed.size - 1) * run.step + zeroed.itemsize
+        last = low + zeroed.size == run.count
+        length = zeroed.size * run.step - (run.step - zeroed.itemsize if last else 0)
         between = bytearray(read_exactly(tensor.source.descriptor, start, length))
         np.ndarray(zeroed.shape, zeroed.dtype, between, strides=(run.step,))[:] = zeroed
         return memoryview(between)
 
     def _data_name(self, target: _Target) -> str:
         digest = hashlib.sha256(repr(sorted(target.sums.items())).encode())
-        return f"{self.output.stem}-{digest.hexdigest()[:8]}.data"
+        # What a location must not hold (see check_location), and what is not UTF-8.
+        stem = re.sub(r"[\x00-\x1f\x7f\\:\ud800-\udfff]", "_", self.output.stem)
+        return f"{stem}-{digest.hexdigest()[:8]}.data"
 
     def _checksum(self, target: _Target) -> str:
         for record in self._records_of(target.source):
@@ -248,7 +248,9 @@ class Saving:
                 assert record.external is not None
                 for key, text in (("location", name), ("checksum", checksums[source])):
                     frame = record.external.places.get(key)
-                    if frame is not None and text and text != record.external.entries[key]:
+                    said = record.external.entries.get(key, "")
+                    same = text == (said.lower() if key == "checksum" else said)
+                    if frame is not None and text and not same:
                         splices.append(Splice(frame.start, frame.end, text.encode(), frame))
         return splices
 
@@ -279,7 +281,7 @@ class Saving:
     def _advance(self, count: int) -> None:
         self._done += count
         if self.progress is not None:
-            self.progress(self._done, self._total + self.model.source.size)
+            self.progress(self._done, self._total)
 
 
 def _copy_range(  # noqa: PLR0913 - two files, two offsets, a count

@@ -7,7 +7,7 @@ import onnx
 
 from onnxprune.formats.onnx_graph import Constant, Scope
 from onnxprune.formats.onnx_rules import QUANTIZED, attribute
-from onnxprune.formats.onnx_types import element_count
+from onnxprune.formats.onnx_types import STORAGE, element_count, type_name
 from onnxprune.formats.view import View
 
 
@@ -24,7 +24,7 @@ class Scaling:
 
 def dequantization(node: onnx.NodeProto, scope: Scope, view: View) -> Scaling | None:
     """Return what a DequantizeLinear node does, if its parameters are constants."""
-    scale = scope.constant(node.input[1])
+    scale = scope.constant(node.input[1]) if len(node.input) > 1 else None
     named_zero = node.input[2] if len(node.input) > 2 else ""
     zero = scope.constant(named_zero) if named_zero else None
     if scale is None or (named_zero and zero is None):
@@ -38,8 +38,11 @@ def _spread(
     scale: Constant | None, zero: Constant | None, view: View, axis: int, block: int = 0
 ) -> Scaling | None:
     """Say which scale belongs to which stored value."""
-    counts = [element_count(c.record) for c in (scale, zero) if c is not None]
-    if max(counts, default=1) == 1:
+    given = [constant.record for constant in (scale, zero) if constant is not None]
+    if any(type_name(record) not in STORAGE for record in given):
+        return None
+    counts = {element_count(record) for record in given}
+    if counts <= {1}:
         return Scaling(scale, zero)
     rank = len(view.groups)
     if not -rank <= axis < rank:
@@ -49,9 +52,18 @@ def _spread(
         return None
     channels = view.shape[axis % rank]
     inner = math.prod(view.factors[group[-1] + 1 :])
+    expected = channels
     if block > 1:
-        return Scaling(scale, zero, channels, inner, block)
-    return Scaling(scale, zero, channels, inner) if max(counts) == channels else None
+        # Blocks are counted in the order that DequantizeLinear sees, values in the file's.
+        order = [factor for group in view.groups for factor in group]
+        if order != sorted(order):
+            return None
+        expected = math.prod(view.factors) // max(channels, 1) * -(-channels // block)
+    if not counts <= {1, expected}:
+        return None
+    if channels == 1:  # blocks of one value: each has its own scale
+        return Scaling(scale, zero, expected)
+    return Scaling(scale, zero, channels, inner, max(block, 1))
 
 
 def operator_scaling(
@@ -70,12 +82,14 @@ def operator_scaling(
     if scale_at is None:
         scale = _dynamic_scale(scope, node)
     axis = 0 if front or attribute(node, "transB", 0) else -1
+    if index == 0:
+        axis = -2  # a left factor has its outputs in rows
     return _spread(scale, found[1], view, axis)
 
 
 def _dynamic_scale(scope: Scope, node: onnx.NodeProto) -> Constant | None:
     """Find the weight's scale where a product of integers is scaled behind its operator."""
-    name = node.output[0]
+    name = node.output[0] if node.output else ""
     for _ in range(3):
         users = [use.node for use in scope.uses.get(name, []) if use.node is not None]
         if len(users) != 1:

@@ -174,6 +174,9 @@ class TensorScan:
                 record.runs.append(Run(inner.start, count, width))
             elif number == 9:
                 record.runs.append(Run(inner.start, inner.end - inner.start, 1))
+            elif number == 6:  # strings are not looked at: one span covers them all
+                first = record.varints[0].start if record.varints else inner.start
+                record.varints = [Varints(self.frame, first, inner.end)]
             else:
                 record.varints.append(Varints(inner, inner.start, inner.end))
             return inner.end

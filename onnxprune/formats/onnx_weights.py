@@ -2,25 +2,35 @@
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx
 from onnx import numpy_helper
 
 from onnxprune.errors import InputError
-from onnxprune.formats.onnx_graph import Constant, Graph, Scope, Use, node_label
+from onnxprune.formats.onnx_graph import MOVING, Constant, Graph, Scope, Use, bind, node_label
 from onnxprune.formats.onnx_rules import QUANTIZED, RULES, TABLES, attribute, reason
 from onnxprune.formats.onnx_scaling import Scaling, dequantization, operator_scaling
 from onnxprune.formats.onnx_types import FLOATS, STORAGE, element_count, type_name
 from onnxprune.formats.view import View, whole
 from onnxprune.types import Layout, Skipped
 
-MOVERS = {"Slice", "Split", "Concat"}
-"""Operators that keep every dimension's meaning but not its extent."""
+CUTTING = {"Slice", "Split", "Concat"}
+"""Those of them that keep every dimension's meaning but not its extent."""
 
 QUANTIZED_TYPES = {"INT8", "UINT8"}
 NARROW_TYPES = {"INT4", "UINT4", "INT2", "UINT2"}
 RANK_LIMIT = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A node that reads a weight at one of its inputs, in this shape, if as a whole."""
+
+    scope: Scope
+    node: onnx.NodeProto
+    index: int
+    shape: tuple[int, ...] | None
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +43,7 @@ class Finding:
     op: str = ""
     node: onnx.NodeProto | None = None
     scope: Scope | None = None
-    places: list[tuple[Scope, onnx.NodeProto]] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
     table: bool = False
     scaling: Scaling | None = None
     reasons: list[str] = field(default_factory=list)
@@ -41,11 +51,22 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Step:
-    use: Use
+class _Value:
+    """What a constant has become on its way, and the calls that it is inside of."""
+
     view: View
-    exact: bool
-    scaling: Scaling | None
+    exact: bool = True
+    scaling: Scaling | None = None
+    calls: tuple["_Step", ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Step:
+    """A value at one of its uses; `node` is the use's with its attributes filled in."""
+
+    use: Use
+    node: onnx.NodeProto | None
+    value: _Value
 
 
 def survey(graph: Graph) -> tuple[list[Finding], list[Skipped]]:
@@ -76,19 +97,22 @@ def survey(graph: Graph) -> tuple[list[Finding], list[Skipped]]:
 def follow(graph: Graph, constant: Constant) -> Finding:
     """Follow one constant forward to every operator that uses it."""
     finding = Finding(constant)
-    view = whole(tuple(constant.record.dims))
-    seen: set[tuple[int, str]] = {(id(constant.scope), constant.name)}
-    steps = deque(_Step(use, view, True, None) for use in constant.scope.uses[constant.name])
-    while steps:
-        step = steps.popleft()
-        onward = _through(graph, step)
-        if onward is None:
-            _arrive(finding, step)
+    start = _Value(whole(tuple(constant.record.dims)))
+    waiting: deque[_Onward] = deque([(constant.scope, constant.name, start)])
+    seen: set[tuple[int, str, tuple[int, ...]]] = set()
+    while waiting:
+        scope, name, value = waiting.popleft()
+        key = (id(scope), name, value.calls[-1].use.order if value.calls else ())
+        if key in seen:
             continue
-        for scope, name, view, exact, scaling in onward:
-            if (id(scope), name) not in seen:
-                seen.add((id(scope), name))
-                steps += [_Step(use, view, exact, scaling) for use in scope.uses.get(name, [])]
+        seen.add(key)
+        for use in scope.uses.get(name, []):
+            step = _step(use, value)
+            onward = _through(graph, step)
+            if onward is None:
+                _arrive(finding, step)
+            else:
+                waiting += onward
     if not finding.reasons and finding.layout is None:
         finding.reasons.append("unused")
     return finding
@@ -111,53 +135,73 @@ def integers(scope: Scope, name: str) -> list[int] | None:
     return None
 
 
-_Onward = list[tuple[Scope, str, View, bool, Scaling | None]]
+_Onward = tuple[Scope, str, _Value]
 
 
-def _through(graph: Graph, step: _Step) -> _Onward | None:
+def _step(use: Use, value: _Value) -> _Step:
+    node = use.node
+    if node is not None:
+        node = bind(node, use.scope, value.calls[-1].node if value.calls else None)
+    return _Step(use, node, value)
+
+
+def _through(graph: Graph, step: _Step) -> list[_Onward] | None:
     """Return the values that a step leads to, or None if it ends at its operator."""
-    node, scope = step.use.node, step.use.scope
+    node, scope, value = step.node, step.use.scope, step.value
     if node is None:
-        owner = scope.owner
-        if owner is None or owner.op_type != "If" or scope.parent is None:
-            return None
-        name = owner.output[step.use.index]
-        return [(scope.parent, name, step.view, step.exact, step.scaling)]
-    body = graph.functions.get((node.domain, node.op_type, node.overload))
+        return _outward(step)
+    body = graph.called(node)
     if body is not None:
         if step.use.index >= len(body.inputs):
             raise InputError(f"function {node.op_type} is called with too many inputs")
-        name = body.inputs[step.use.index]
-        return [(body, name, step.view, step.exact, step.scaling)]
+        inside = replace(value, calls=(*value.calls, step))
+        return [(body, body.inputs[step.use.index], inside)]
     if node.domain not in ("", "ai.onnx", "com.microsoft"):
         return None
-    moved = _moved(step, node, scope)
-    if moved is None:
-        return None
-    view, exact, scaling = moved
-    return [(scope, name, view, exact, scaling) for name in node.output if name]
+    moved = _moved(step, node)
+    return [(scope, name, moved) for name in node.output if name] if moved else None
 
 
-def _moved(
-    step: _Step, node: onnx.NodeProto, scope: Scope
-) -> tuple[View, bool, Scaling | None] | None:
-    view, op = step.view, node.op_type
-    if step.use.index > 0 and op != "Concat":
+def _outward(step: _Step) -> list[_Onward] | None:
+    """Follow an output of a branch to its If, and one of a function to its callers."""
+    scope, index, value = step.use.scope, step.use.index, step.value
+    if scope.parent is not None:
+        owner = scope.owner
+        if owner is None or owner.op_type != "If" or index >= len(owner.output):
+            return None
+        return [(scope.parent, owner.output[index], value)]
+    if not scope.prefix:
         return None
-    if op in ("Identity", "Cast", "QuantizeLinear"):
-        return view, step.exact, step.scaling
-    if op in MOVERS:
-        return view, False, step.scaling
+    calls = [value.calls[-1].use] if value.calls else scope.callers
+    outside = replace(value, calls=value.calls[:-1])
+    return [
+        (call.scope, call.node.output[index], outside)
+        for call in calls
+        if call.node is not None and index < len(call.node.output)
+    ]
+
+
+def _moved(step: _Step, node: onnx.NodeProto) -> _Value | None:
+    """Return what an operator that only moves values makes of one, else None."""
+    value, scope, op = step.value, step.use.scope, node.op_type
+    view = value.view
+    if op not in MOVING or (step.use.index > 0 and op != "Concat"):
+        return None
+    if op == "Concat" and not all(scope.is_fixed(name) for name in node.input):
+        return None
+    if op in CUTTING:
+        return replace(value, exact=False)
     if op == "DequantizeLinear":
-        scaling = dequantization(node, scope, view)
-        return (view, step.exact, scaling) if scaling is not None else None
+        return replace(value, scaling=dequantization(node, scope, view))
     if op == "Transpose":
-        order = attribute(node, "perm", None) or list(range(len(view.groups)))[::-1]
-        return view.transposed(list(order)), step.exact, step.scaling
+        order = list(attribute(node, "perm", None) or range(len(view.groups))[::-1])
+        if sorted(order) != list(range(len(view.groups))):
+            return None
+        return replace(value, view=view.transposed(order))
     if op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
-        new = _reshaped(node, scope, view, step.exact)
-        return (new, step.exact, step.scaling) if new is not None else None
-    return None
+        new = _reshaped(node, scope, view, value.exact)
+        return replace(value, view=new) if new is not None else None
+    return value
 
 
 def _reshaped(node: onnx.NodeProto, scope: Scope, view: View, exact: bool) -> View | None:
@@ -167,6 +211,8 @@ def _reshaped(node: onnx.NodeProto, scope: Scope, view: View, exact: bool) -> Vi
             axes = integers(scope, node.input[1])
             if axes is None:
                 return None
+        if axes is None and not exact:
+            return None
         squeezed = view.squeezed if node.op_type == "Squeeze" else view.unsqueezed
         return squeezed(list(axes) if axes is not None else None)
     if not exact:
@@ -175,7 +221,9 @@ def _reshaped(node: onnx.NodeProto, scope: Scope, view: View, exact: bool) -> Vi
         axis = attribute(node, "axis", 1)
         axis += len(view.groups) if axis < 0 else 0
         return view.reshaped([math.prod(view.shape[:axis]), math.prod(view.shape[axis:])])
-    shape = attribute(node, "shape", None) or integers(scope, node.input[1])
+    shape = attribute(node, "shape", None)
+    if shape is None and len(node.input) > 1:
+        shape = integers(scope, node.input[1])
     return view.reshaped(_resolved(list(shape), view.shape)) if shape is not None else None
 
 
@@ -188,7 +236,7 @@ def _resolved(shape: list[int], old: tuple[int, ...]) -> list[int]:
 
 
 def _arrive(finding: Finding, step: _Step) -> None:
-    node, index, view = step.use.node, step.use.index, step.view
+    node, index, view = step.node, step.use.index, step.value.view
     if node is None:
         finding.notes.append("is an output of the graph, which changes with it")
         finding.reasons.append(reason(None, index))
@@ -197,22 +245,20 @@ def _arrive(finding: Finding, step: _Step) -> None:
     key = (domain, node.op_type)
     table = key in TABLES and index in TABLES[key]
     rule = (TABLES if table else RULES).get(key, {}).get(index)
-    axes = rule(node, index, len(view.groups)) if rule is not None else None
-    if axes is None:
+    layout = rule(node, index, view) if rule is not None else None
+    if layout is None:
         finding.reasons.append(reason(node, index))
         return
-    scaling = step.scaling
+    scaling = step.value.scaling
     if index in QUANTIZED.get(key, {}):
         scaling = operator_scaling(node, index, key, step.use.scope, view)
-        if scaling is None:
-            finding.reasons.append("quantised with a scale that is not constant")
-            return
     finding.table |= table
-    finding.places.append((step.use.scope, node))
-    if finding.layout is None or step.use.order < finding.order:
-        finding.layout, finding.order = view.layout(*axes), step.use.order
+    shape = view.shape if step.value.exact else None
+    finding.places.append(Place(step.use.scope, node, index, shape))
+    order = (*step.use.order, index)
+    if finding.layout is None or order < finding.order:
+        finding.layout, finding.order, finding.scaling = layout, order, scaling
         finding.op, finding.node, finding.scope = node.op_type, node, step.use.scope
-        finding.scaling = scaling
 
 
 def _blocked(finding: Finding, kind: str) -> str | None:
@@ -222,7 +268,7 @@ def _blocked(finding: Finding, kind: str) -> str | None:
     if kind not in STORAGE:
         return f"type {kind} is not pruned"
     if kind in QUANTIZED_TYPES and finding.scaling is None:
-        return "integers without a scale"
+        return "integers without a known scale"
     if len(finding.constant.record.dims) > RANK_LIMIT:
         return f"more than {RANK_LIMIT} dimensions"
     return None

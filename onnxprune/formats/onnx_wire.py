@@ -22,6 +22,8 @@ from onnxprune.formats.wire import (
 
 FLOAT = 1
 NODE_LIMIT = 200_000
+"""The limit for tensors, too; of all messages together there may be ten times as many."""
+
 DEPTH_LIMIT = 95
 """Messages inside one another; the protobuf library itself stops at 100."""
 
@@ -89,7 +91,7 @@ class _Walk:
     def __init__(self, reader: Reader, node_limit: int) -> None:
         self.reader = reader
         self.node_limit = node_limit
-        self.nodes = 0
+        self.nodes = self.messages = 0
         self.unknown = 0
         self.tensors: dict[tuple[int, ...], TensorRecord] = {}
         whole = Frame(None, 0, 0, reader.size)
@@ -147,8 +149,13 @@ class _Walk:
                 f"the field '{kind}' of a {message.kind} appears twice",
                 "are these two models in one file?",
             )
+        self.messages += 1
+        if self.messages > 10 * self.node_limit:
+            raise LimitError(f"the model has more than {10 * self.node_limit:,} parts")
         address = (*message.address, number, index)
         if kind == "tensor":
+            if len(self.tensors) >= self.node_limit:
+                raise LimitError(f"the model has more than {self.node_limit:,} tensors")
             scan = TensorScan(self.reader, frame, address)
             self.tensors[address] = scan.record
             self.unknown += scan.record.unknown

@@ -21,8 +21,6 @@ def check_output(output: Path, inputs: list[SourceFile], force: bool) -> Path:
     for source in inputs:
         if _is_same(output, source):
             raise UsageError(f"the output is the input file {source.path.name}; name another")
-    if os.path.lexists(output) and not force:
-        raise UsageError(f"{output} exists", "--force replaces it")
     real = Path(os.path.realpath(output))
     if real.exists():
         mode = real.stat().st_mode
@@ -30,6 +28,8 @@ def check_output(output: Path, inputs: list[SourceFile], force: bool) -> Path:
             raise OutputError(f"{output} is a directory")
         if not stat.S_ISREG(mode):
             raise OutputError(f"{output} is not a regular file")
+    if os.path.lexists(output) and not force:
+        raise UsageError(f"{output} exists", "--force replaces it")
     if not real.parent.is_dir():
         raise OutputError(f"there is no folder {real.parent}")
     if not os.access(real.parent, os.W_OK | os.X_OK):
@@ -51,13 +51,10 @@ class Temporary:
     def __init__(self, target: Path) -> None:
         self.target = target
         remove_abandoned(target.parent)
-        name = f".{target.name[:80]}.{os.getpid()}-{time.monotonic_ns()}{SUFFIX}"
-        self.path = target.with_name(name)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        start = os.fsdecode(os.fsencode(target.name)[:80])
+        self.path = target.with_name(f".{start}.{os.getpid()}-{time.monotonic_ns()}{SUFFIX}")
         with write_errors(target):
-            self.descriptor = os.open(self.path, flags, 0o666)
-            # Held as long as we live: a lock that can be had marks an abandoned file.
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            self.descriptor = _create_locked(self.path)
         self._open = True
 
     def commit(self, target: Path | None = None) -> None:
@@ -90,11 +87,23 @@ class Temporary:
             os.close(self.descriptor)
 
 
+def _create_locked(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    while True:
+        descriptor = os.open(path, flags, 0o666)
+        # Held as long as we live: a lock that can be had marks an abandoned file.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)  # another run took it for abandoned before it was locked
+
+
 def remove_abandoned(folder: Path) -> None:
     """Remove the temporaries of runs that were killed."""
     for path in folder.glob(f".*{SUFFIX}"):
         with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(path, flags)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(path)

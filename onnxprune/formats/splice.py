@@ -36,6 +36,11 @@ class Shift:
         grown = (len(edit.data) - (edit.end - edit.start) for edit in self.replacements)
         self._shifts = [0, *accumulate(grown)]
 
+    def moved(self) -> list[tuple[int, Replacement]]:
+        """Return every replacement with its new offset."""
+        shifts = zip(self.replacements, self._shifts, strict=False)
+        return [(edit.start + shift, edit) for edit, shift in shifts]
+
     def __call__(self, offset: int) -> int:
         """Return the new offset of a byte that no replacement covers."""
         return offset + self._shifts[bisect_right(self._ends, offset)]

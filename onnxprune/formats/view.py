@@ -33,7 +33,7 @@ class View:
         rank = len(self.groups)
         if axes is None:
             axes = [axis for axis, size in enumerate(self.shape) if size == 1]
-        gone = {axis % rank for axis in axes}
+        gone = {axis % rank for axis in axes if rank}
         groups = (group for axis, group in enumerate(self.groups) if axis not in gone)
         return View(self.factors, tuple(groups))
 
@@ -47,40 +47,57 @@ class View:
 
     def reshaped(self, shape: list[int]) -> "View | None":
         """Regroup the values in C order, or return None where that is not possible."""
-        order = [factor for group in self.groups for factor in group]
-        factors = list(self.factors)
-        pieces = {factor: [factor] for factor in order}
-        groups: list[tuple[int, ...]] = []
-        queue = list(order)
+        runs = self._runs()
+        extents = [math.prod(self.factors[factor] for factor in run) for run in runs]
+        cuts: list[list[int]] = [[] for _ in runs]
+        groups: list[list[tuple[int, int]]] = []
+        at = 0
         for size in shape:
-            group: list[int] = []
+            group = []
             rest = size
-            while rest > 1 and queue:
-                factor = queue[0]
-                extent = factors[factor]
-                if rest % extent == 0:
-                    queue.pop(0)
-                    group.append(factor)
-                    rest //= extent
-                elif extent % rest == 0:
-                    factors[factor] = rest
-                    factors.append(extent // rest)
-                    new = len(factors) - 1
-                    owner = next(key for key, parts in pieces.items() if factor in parts)
-                    pieces[owner].insert(pieces[owner].index(factor) + 1, new)
-                    queue[0] = new
-                    group.append(factor)
-                    rest = 1
-                else:
+            while rest != 1:
+                if at == len(runs) or rest < 1:
                     return None
-            if rest != 1:
-                return None
-            groups.append(tuple(group))
-        while queue and factors[queue[0]] == 1:
-            queue.pop(0)
-        if queue:
-            return None
-        return _renumbered(len(self.factors), factors, pieces, groups)
+                taken = min(rest, extents[at])
+                if rest % taken or extents[at] % taken:
+                    return None
+                group.append((at, len(cuts[at])))
+                cuts[at].append(taken)
+                rest //= taken
+                extents[at] //= taken
+                at += extents[at] == 1
+            groups.append(group)
+        return self._regrouped(runs, cuts, groups) if at == len(runs) else None
+
+    def _runs(self) -> list[list[int]]:
+        """Join the factors that follow each other both here and in the file; ones vanish."""
+        runs: list[list[int]] = []
+        for factor in (factor for group in self.groups for factor in group):
+            if self.factors[factor] == 1:
+                continue
+            last = runs[-1][-1] if runs else factor
+            if last < factor and math.prod(self.factors[last + 1 : factor]) == 1:
+                runs[-1].append(factor)
+            else:
+                runs.append([factor])
+        return runs
+
+    def _regrouped(
+        self, runs: list[list[int]], cuts: list[list[int]], groups: list[list[tuple[int, int]]]
+    ) -> "View":
+        """Put the pieces that runs are cut into in place of the runs."""
+        first = {run[0]: number for number, run in enumerate(runs)}
+        inside = {factor for run in runs for factor in run}
+        factors: list[int] = []
+        place: dict[tuple[int, int], int] = {}
+        for factor, extent in enumerate(self.factors):
+            if factor in first:
+                for index, piece in enumerate(cuts[first[factor]]):
+                    place[first[factor], index] = len(factors)
+                    factors.append(piece)
+            elif factor not in inside and extent > 1:
+                factors.append(extent)
+        return View(tuple(factors), tuple(tuple(place[key] for key in g) for g in groups))
 
     def layout(self, outputs: list[int], inputs: list[int]) -> Layout:
         """Build the matrix layout from the dimensions that count outputs and inputs."""
@@ -97,18 +114,3 @@ class View:
 def whole(shape: tuple[int, ...]) -> View:
     """Return the view of a tensor as it is stored."""
     return View(shape, tuple((axis,) for axis in range(len(shape))))
-
-
-def _renumbered(
-    count: int,
-    factors: list[int],
-    pieces: dict[int, list[int]],
-    groups: list[tuple[int, ...]],
-) -> View:
-    """Number the factors by their place in the stored order again."""
-    order = [part for factor in range(count) for part in pieces.get(factor, [factor])]
-    place = {factor: index for index, factor in enumerate(order)}
-    return View(
-        tuple(factors[factor] for factor in order),
-        tuple(tuple(place[factor] for factor in group) for group in groups),
-    )

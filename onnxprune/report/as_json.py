@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from onnxprune.comparing import Comparison
-from onnxprune.types import Report
+from onnxprune.types import Report, TensorReport
 from onnxprune.version import __version__
 
 SCHEMA = 1
@@ -28,24 +28,7 @@ def to_dict(report: Report) -> dict[str, Any]:
             "prunable": _share(report.zeros, report.size),
             "all": _share(report.zeros, report.parameters),
         },
-        "tensors": [
-            {
-                "name": tensor.weight.path,
-                "op": tensor.weight.op,
-                "node": tensor.weight.node,
-                "shape": list(tensor.weight.shape),
-                "dtype": tensor.weight.dtype,
-                "size": tensor.weight.size,
-                "zeros_before": tensor.tally.zeros_before,
-                "zeros": tensor.tally.zeros,
-                "mask_zeros": tensor.mask_zeros,
-                "sparsity": tensor.sparsity,
-                "norm_change": tensor.change,
-                "macs": tensor.weight.macs,
-                "sparse_macs": tensor.sparse_macs,
-            }
-            for tensor in report.tensors
-        ],
+        "tensors": [_tensor(tensor) for tensor in report.tensors],
         "skipped": [
             {"name": skipped.name, "reason": skipped.reason, "size": skipped.size}
             for skipped in report.skipped
@@ -73,6 +56,25 @@ def to_json(report: Report) -> str:
 def comparison_to_json(comparison: Comparison) -> str:
     """Return a comparison of masks as JSON text."""
     return json.dumps({"schema": SCHEMA, **asdict(comparison)}, indent=2, allow_nan=False)
+
+
+def _tensor(tensor: TensorReport) -> dict[str, Any]:
+    weight = tensor.weight
+    return {
+        "name": weight.path,
+        "op": weight.op,
+        "node": weight.node,
+        "shape": list(weight.shape),
+        "dtype": weight.dtype,
+        "size": weight.size,
+        "zeros_before": tensor.tally.zeros_before,
+        "zeros": tensor.tally.zeros,
+        "mask_zeros": tensor.mask_zeros,
+        "sparsity": tensor.sparsity,
+        "norm_change": tensor.change,
+        "macs": weight.macs,
+        "sparse_macs": tensor.sparse_macs,
+    }
 
 
 def _share(part: int, whole: int) -> float:

@@ -106,8 +106,12 @@ def print_report(report: Report, console: Console) -> None:
     """Print a report on a console, plain where it is no terminal."""
     plain = not console.is_terminal or console.no_color
     blocks = (console.encoding or "").lower().startswith("utf")
-    rendered = render(report, console.width, plain, blocks)
-    if not plain:
+    print_on(console, render(report, console.width, plain, blocks))
+
+
+def print_on(console: Console, rendered: RenderableType) -> None:
+    """Print on a console, without blanks at the ends of lines where it is no terminal."""
+    if console.is_terminal and not console.no_color:
         console.print(rendered, highlight=False, markup=False)
         return
     with console.capture() as capture:

@@ -1,5 +1,6 @@
 """The words and numbers that all forms of a report share."""
 
+import re
 import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 from onnxprune.types import Report, Skipped, TensorReport
 
 LIMIT = 200
+COMMAND = re.compile(r":(?=:)|#(?=#(?:vso)?\[)")
+"""What GitHub Actions and Azure Pipelines take for the start of a command."""
 HONEST = (
     "Zeros do not by themselves make a model faster or its file smaller: runtimes compute with"
     " them as with any number. What shrinks is the compressed file."
@@ -22,7 +25,7 @@ class Fact:
 
 
 def show(text: str, limit: int = LIMIT) -> str:
-    """Make a string from a file safe to print: no control, no direction, no surrogate."""
+    """Make a string from a file safe to print: nothing a terminal or a CI log acts on."""
     out = []
     for letter in text:
         if letter.isprintable() or letter == " ":
@@ -32,7 +35,7 @@ def show(text: str, limit: int = LIMIT) -> str:
         else:
             code = ord(letter)
             out.append({"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(letter) or _escape(code))
-    shown = "".join(out)
+    shown = COMMAND.sub(lambda found: _escape(ord(found[0])), "".join(out))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 

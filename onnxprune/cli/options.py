@@ -1,0 +1,72 @@
+"""The options of the commands: their spellings, help and groups."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+what = partial(typer.Option, rich_help_panel="What to prune")
+how = partial(typer.Option, rich_help_panel="Method")
+where = partial(typer.Option, rich_help_panel="Files")
+reports = partial(typer.Option, rich_help_panel="Reports")
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")]
+Masks = Annotated[Path, typer.Argument(metavar="MASKS", help="A .npz or a pruned model.")]
+First = Annotated[Path, typer.Argument(metavar="A", help="A .npz or a pruned model.")]
+Second = Annotated[Path, typer.Argument(metavar="B", help="Another.")]
+
+Sparsity = Annotated[
+    str | None, what("-s", "--sparsity", metavar="S", help="Such as 0.9 or 90%.")
+]
+Include = Annotated[list[str] | None, what(metavar="GLOB", help="Prune only these tensors.")]
+Exclude = Annotated[list[str] | None, what(metavar="GLOB", help="Leave these tensors alone.")]
+Layer = Annotated[
+    list[str] | None,
+    what(metavar="GLOB=S", help="The sparsity of the tensors that match."),
+]
+MaxLayerSparsity = Annotated[str | None, what(metavar="S", help="No tensor gets sparser.")]
+MinKept = Annotated[
+    int | None, what(metavar="N", help="Every tensor keeps at least N weights.")
+]
+MinSize = Annotated[int | None, what(metavar="N", help="Leave smaller tensors alone.")]
+Embeddings = Annotated[bool, what("--include-embeddings", help="Prune lookup tables, too.")]
+
+Method = Annotated[
+    str | None, how("-m", "--method", metavar="NAME", help="A name or a .py file; lamp.")
+]
+Allocation = Annotated[
+    str | None, how(metavar="NAME", help="How zeros are divided; also from:FILE.")
+]
+Own = Annotated[
+    list[str] | None, how("--set", metavar="NAME=VALUE", help="An option of the method's own.")
+]
+Seed = Annotated[int | None, how(metavar="N", help="Where random numbers start.")]
+RecipeFile = Annotated[
+    Path | None, how(metavar="FILE.toml", help="These options, from a file; options win.")
+]
+
+Output = Annotated[
+    Path | None, where("-o", "--output", metavar="FILE", help="Default: MODEL.pruned.onnx.")
+]
+MaskOutput = Annotated[
+    Path, where("-o", "--output", metavar="FILE.npz", help="The mask file to write.")
+]
+Force = Annotated[bool, where("--force", help="Replace an existing output.")]
+DryRun = Annotated[bool, where("--dry-run", help="Report what would happen, write nothing.")]
+NoVerify = Annotated[
+    bool, where("--no-verify", help="Do not let onnx.checker look at the model.")
+]
+Hardlinks = Annotated[
+    bool, where("--allow-hardlinks", help="Take data files that have several names.")
+]
+
+Json = Annotated[bool, reports("--json", help="The report as JSON on standard output.")]
+Reports = Annotated[
+    list[Path] | None,
+    reports("--report", metavar="FILE", help="Also write it as .json, .md, .html or .txt."),
+]
+Quiet = Annotated[bool, reports("-q", "--quiet", help="Print nothing but errors.")]
+Compressed = Annotated[
+    bool, reports("--compressed-size", help="Compress whole files, not samples of them.")
+]

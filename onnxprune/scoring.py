@@ -1,0 +1,117 @@
+"""Scores one tensor with a method, and holds the method to its contract."""
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from onnxprune.errors import InputError, OnnxpruneError, UsageError
+from onnxprune.registry import Entry
+from onnxprune.selection import CHUNK, Ranking
+from onnxprune.types import Array, Weight
+
+KEEP_SCORES = 1 << 22
+"""Scores of a method that needs whole tensors are kept up to this many, else made again."""
+
+Values = Callable[[str, int, int], Array]
+"""(path, start, stop) -> the real values of a weight."""
+
+
+def rank(
+    weight: Weight, values: Values, score: Entry, options: dict[str, Any], seed: int
+) -> Ranking:
+    """Rank a tensor's weights by a method's scores.
+
+    Args:
+        weight: the tensor.
+        values: reads its values.
+        score: the method.
+        options: the method's own options.
+        seed: where random numbers start.
+    """
+    source = _Scores(weight, values, score, options, seed)
+    return Ranking(weight.path, weight.shape, source.read, source.of)
+
+
+class _Scores:
+    """The scores of one tensor, made by a method from its values."""
+
+    def __init__(
+        self, weight: Weight, values: Values, score: Entry, options: dict[str, Any], seed: int
+    ) -> None:
+        self.weight = weight
+        self.values = values
+        self.score = score
+        self.options = options
+        self.seed = seed
+        self._rng: np.random.Generator | None = None
+        self._whole: Array | None = None
+
+    def read(self, start: int, stop: int) -> Array:
+        """Score a range of positions; ranges are asked for in order."""
+        if self.score.elementwise:
+            return self.of(start, self.values(self.weight.path, start, stop))
+        if self._whole is None or start == 0:
+            self._whole = self._score_whole()
+        piece = self._whole[start:stop]
+        if stop == self.weight.size and self.weight.size > KEEP_SCORES:
+            self._whole = None
+        return piece
+
+    def of(self, start: int, values: Array) -> Array:
+        """Score values that have been read already."""
+        if not self.score.elementwise:
+            return self.read(start, start + values.size)
+        return self._call(values, start)
+
+    def _score_whole(self) -> Array:
+        if self._whole is not None and self._whole.size <= KEEP_SCORES:
+            return self._whole
+        size, layout = self.weight.size, self.weight.layout
+        parts = [
+            self.values(self.weight.path, start, min(start + CHUNK, size))
+            for start in range(0, size, CHUNK)
+        ]
+        return layout.flat(self._call(layout.matrix(np.concatenate(parts)), 0))
+
+    def _call(self, values: Array, start: int) -> Array:
+        needs: dict[str, Any] = {}
+        if "rng" in self.score.needs:
+            if start == 0 or self._rng is None:
+                name = zlib.crc32(self.weight.path.encode())
+                self._rng = np.random.default_rng([self.seed, name])
+            needs["rng"] = self._rng
+        try:
+            scores = self.score.function(values, **needs, **self.options)
+            return self._checked(scores, values)
+        except (OnnxpruneError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            if self.score.function.__module__.startswith("onnxprune."):
+                raise
+            what = f"{type(error).__name__}: {error}"
+            raise UsageError(
+                f"method {self.score.name} failed on '{self.weight.path}': {what}"
+            ) from error
+
+    def _checked(self, scores: Any, values: Array) -> Array:
+        """Hold the scores to the contract: an array of real numbers, one per weight."""
+        name, path = self.score.name, self.weight.path
+        if not isinstance(scores, np.ndarray) or scores.shape != values.shape:
+            shape = getattr(scores, "shape", type(scores).__name__)
+            raise UsageError(
+                f"method {name} returned {shape} for '{path}',"
+                f" wanted scores of shape {values.shape}"
+            )
+        if scores.dtype.kind not in "fiub":
+            raise UsageError(
+                f"method {name} returned scores of type {scores.dtype} for '{path}'"
+            )
+        if scores.dtype not in (np.float32, np.float64):
+            scores = scores.astype(np.float64)
+        # What is no number in the file itself is named as such where scores are counted.
+        if name != "magnitude" and not np.isfinite(scores).all() and np.isfinite(values).all():
+            raise InputError(f"method {name} scored '{path}' with NaN or Inf")
+        checked: Array = scores
+        return checked

@@ -1,0 +1,1 @@
+"""The tests of reading, patching and writing model files."""

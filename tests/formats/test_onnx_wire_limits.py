@@ -1,0 +1,85 @@
+"""What a walk over a model refuses because it would take too much time or memory."""
+
+import time
+from pathlib import Path
+
+import pytest
+from onnx import TensorProto, helper
+
+from onnxprune.errors import LimitError
+from onnxprune.formats import onnx_tensor
+from tests.formats.files_made import (
+    FLOAT,
+    FLOAT16,
+    field,
+    graph_of,
+    number_field,
+    one_weight,
+)
+from tests.formats.test_onnx_wire import SHAPE, assert_skeleton, scanned
+
+
+def nested(depth: int) -> bytes:
+    graph = graph_of(FLOAT, (3, 4)).SerializeToString()
+    for _ in range(depth):
+        attribute = field(1, b"then_branch") + number_field(20, 5) + field(6, graph)
+        graph = field(1, field(2, b"y") + field(4, b"If") + field(5, attribute))
+    return number_field(1, 10) + field(7, graph)
+
+
+def test_subgraphs_are_walked_without_recursion_to_a_limit(tmp_path: Path) -> None:
+    content = nested(30)
+    assert scanned(tmp_path, content).skeleton == content
+    for depth in (40, 5_000):
+        with pytest.raises(LimitError, match="nested too deeply"):
+            scanned(tmp_path, nested(depth))
+
+
+@pytest.mark.parametrize(
+    ("part", "count", "what"),
+    [
+        (field(1, b""), 1, "nodes"),
+        (field(5, b""), 1, "tensors"),
+        (field(11, b""), 10, "parts"),
+    ],
+)
+def test_there_is_a_limit_on_what_takes_memory(
+    tmp_path: Path, part: bytes, count: int, what: str
+) -> None:
+    content = number_field(1, 10) + field(7, part * 999 * count)
+    assert scanned(tmp_path, content, node_limit=1_000).skeleton == content
+    with pytest.raises(LimitError, match=f"more than [0-9,]+ {what}"):
+        scanned(tmp_path, content, node_limit=99)
+
+
+def test_there_is_a_limit_on_the_pieces_of_a_tensor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_tensor, "PIECE_LIMIT", 12)
+    name, value = field(8, b"w"), field(5, b"\0")
+    (record,) = scanned(
+        tmp_path, one_weight(FLOAT16, name + value * 12, (3, 4))
+    ).tensors.values()
+    assert len(record.varints) == 12
+    with pytest.raises(LimitError, match="more than 12 pieces"):
+        scanned(tmp_path, one_weight(FLOAT16, name + value * 13, (3, 4)))
+
+
+def test_a_tensor_of_many_strings_is_no_problem(tmp_path: Path) -> None:
+    words = helper.make_tensor("words", TensorProto.STRING, [5_000], ["a word"] * 5_000)
+    content = one_weight(FLOAT, words.SerializeToString(), SHAPE)
+    found = scanned(tmp_path, content)
+    assert_skeleton(found, content)
+    (record,) = found.tensors.values()
+    assert record.data_bytes() > 30_000
+    assert len(record.varints) == 1
+
+
+def test_values_in_many_short_runs_are_found_quickly(tmp_path: Path) -> None:
+    value = b"\x25" + bytes(4)
+    weight = number_field(2, FLOAT) + (value + field(4, bytes(4))) * 60_000
+    content = one_weight(FLOAT, field(8, b"w") + weight, (3, 4))
+    began = time.process_time()
+    (record,) = scanned(tmp_path, content).tensors.values()
+    assert sum(run.count for run in record.runs) == 120_000
+    assert time.process_time() - began < 3

@@ -1,0 +1,90 @@
+"""What the README says is what the commands do."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import onnxprune
+from onnxprune.cli.words import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```console\n(.*?)```", README, re.S)
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+SECONDS = re.compile(r"in \d+\.\d s")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("readme")
+    shutil.copy(ROOT / "examples" / "digits" / "digits.onnx", place)
+    return place
+
+
+def run(line: str, folder: Path) -> str:
+    words = shlex.split(line)
+    assert words[0] == "onnxprune"
+    code = "import sys; from onnxprune.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words[1:]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={"COLUMNS": "80", "PATH": "", "PYTHONIOENCODING": "utf-8"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return SECONDS.sub("in 0.3 s", done.stdout)
+
+
+def test_the_commands_print_what_the_readme_shows(folder: Path) -> None:
+    assert len(BLOCKS) >= 3
+    # One after another, as a reader would type them: later ones use earlier files.
+    for block in BLOCKS:
+        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
+            line, _, shown = part.partition("\n")
+            assert run(line, folder) == shown, line
+
+
+def test_the_python_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    exec(compile(PYTHON[0], "README.md", "exec"), {})
+
+
+def test_the_method_of_the_readme_prunes(folder: Path) -> None:
+    file = folder / "own_method.py"
+    file.write_text(PYTHON[1])
+    run("onnxprune digits.onnx -s 0.5 -m ./own_method.py -o own.onnx --force -q", folder)
+
+
+def test_the_table_of_methods_is_the_registry() -> None:
+    table = README.split("<!-- methods -->")[1].split("<!-- /methods -->")[0]
+    rows = [
+        f"| `{info.name}` | {info.kind} | {info.summary} | {info.paper} |"
+        for info in onnxprune.methods()
+    ]
+    assert table.strip().split("\n")[2:] == rows
+
+
+def test_every_command_is_in_the_readme() -> None:
+    for name in COMMANDS:
+        assert f"onnxprune {name}" in README
+
+
+def test_every_exit_code_is_in_the_readme() -> None:
+    def subclasses(kind: type) -> list[type]:
+        return [kind, *(below for sub in kind.__subclasses__() for below in subclasses(sub))]
+
+    for kind in subclasses(onnxprune.OnnxpruneError):
+        assert f"| {kind.exit_code} |" in README
+
+
+def test_the_example_in_the_repository_is_the_one_in_the_readme() -> None:
+    own = (ROOT / "examples" / "own_method.py").read_text()
+    assert "onnxprune" in own
+    assert len(own.splitlines()) <= 25
