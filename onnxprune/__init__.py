@@ -1,7 +1,5 @@
 """Prune trained models from the command line and from Python."""
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from onnxprune.version import __version__
@@ -34,18 +32,6 @@ _HOMES = {
     "methods": "api",
     "prune": "api",
 }
-
-
-class _Package(ModuleType):
-    """This package: its functions `methods` and `allocation` win over its folders' names."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Keep the import of a folder from hiding the function of its name."""
-        if name not in ("allocation", "methods") or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

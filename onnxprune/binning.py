@@ -6,7 +6,6 @@ import numpy as np
 
 from onnxprune.types import Array
 
-BINS = 1 << 16
 FRACTION = 10
 """Bits of the significand that a range's number keeps."""
 
@@ -15,7 +14,9 @@ HEADROOM = 2 << FRACTION
 
 
 class Binning(Protocol):
-    """A way to number ranges of scores, from 0 to BINS - 1."""
+    """A way to number ranges of scores, from 0 to `size` - 1."""
+
+    size: int
 
     def keys(self, scores: Array) -> Array:
         """Return the number of the range that each score lies in."""
@@ -31,6 +32,8 @@ class Window:
     the leading ones number ranges whose width is a fixed fraction of the score.
     """
 
+    size = 16 << FRACTION
+
     def __init__(self, first: Array) -> None:
         self.dtype = first.dtype
         wide = first.dtype == np.float64
@@ -38,7 +41,7 @@ class Window:
         self._shift = (52 if wide else 23) - FRACTION
         top = first.max(initial=0)
         number = int(np.asarray([top], first.dtype).view(self._bits)[0]) >> self._shift
-        self._base = max(0, number + HEADROOM - (BINS - 1))
+        self._base = max(0, number + HEADROOM - (self.size - 1))
 
     def keys(self, scores: Array) -> Array:
         """Return the number of the range that each score lies in."""
@@ -46,7 +49,7 @@ class Window:
         bits = (scores + scores.dtype.type(0)).view(self._bits)
         numbers = np.right_shift(bits, self._shift, out=bits)
         np.subtract(numbers, self._base, out=numbers)
-        clipped: Array = np.clip(numbers, 0, BINS - 1, out=numbers)
+        clipped: Array = np.clip(numbers, 0, self.size - 1, out=numbers)
         return clipped
 
     def edges(self, keys: Array) -> tuple[Array, Array]:
@@ -56,13 +59,14 @@ class Window:
         last = first | self._bits((1 << self._shift) - 1)
         low = first.view(self.dtype).astype(np.float64)
         high = last.view(self.dtype).astype(np.float64)
-        return np.where(keys == 0, 0.0, low), np.where(keys == BINS - 1, np.inf, high)
+        return np.where(keys == 0, 0.0, low), np.where(keys == self.size - 1, np.inf, high)
 
 
 class Signed:
     """Coarse ranges over all floats, for scores that may be negative."""
 
     TAIL = 48
+    size = 1 << 16
 
     def keys(self, scores: Array) -> Array:
         """Return the number of the range that each score lies in."""

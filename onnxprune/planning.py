@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from fractions import Fraction
 
-from onnxprune.allocation.candidate import Candidate, out_of_reach
+from onnxprune.allocations.candidate import Candidate, out_of_reach
 from onnxprune.errors import OnnxpruneError, TargetError, UsageError
 from onnxprune.recipe import own_options, refuse_unknown_options
 from onnxprune.registry import Entry, find

@@ -192,7 +192,7 @@ def _load_own() -> None:
     if "own" in _loaded:
         return
     _loaded.add("own")
-    for package_name in ("onnxprune.allocation", "onnxprune.methods"):
+    for package_name in ("onnxprune.allocations", "onnxprune.scores"):
         package = importlib.import_module(package_name)
         for module in pkgutil.iter_modules(package.__path__, package_name + "."):
             importlib.import_module(module.name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxprune.binning import BINS, Binning, Signed, Window
+from onnxprune.binning import Binning, Signed, Window
 from onnxprune.errors import InputError
 from onnxprune.types import Array
 
@@ -166,20 +166,20 @@ class Ranking:
         return Cut(float(found.values[place]), rest - earlier)
 
     def _count(self) -> Bins:
-        counts = np.zeros(BINS, np.int64)
         least, most = np.inf, -np.inf
-        binning: Binning | None = Signed() if self._signed else None
-        for chunk in self.chunks():
+        binning: Binning = Signed()
+        counts = np.zeros(binning.size, np.int64)
+        for number, chunk in enumerate(self.chunks()):
             low, high = chunk.min(), chunk.max()
             if not np.isfinite(low) or not np.isfinite(high):
                 self._refuse()
-            if binning is None:
-                binning = Window(chunk)
             if low < 0 and not self._signed:
                 raise _NegativeError
+            if number == 0 and not self._signed:
+                binning = Window(chunk)
+                counts = np.zeros(binning.size, np.int64)
             least, most = min(least, float(low)), max(most, float(high))
-            counts += np.bincount(binning.keys(chunk), minlength=BINS)
-        binning = binning or Signed()
+            counts += np.bincount(binning.keys(chunk), minlength=binning.size)
         keys = np.flatnonzero(counts)
         small = np.uint32 if self.size < 1 << 32 else np.int64
         return Bins(keys.astype(np.uint16), counts[keys].astype(small), binning, least, most)

@@ -12,7 +12,7 @@ LAYERS = [
     ["types"],
     ["threads", "binning", "registry"],
     ["selection"],
-    ["allocation", "methods"],
+    ["allocations", "scores"],
     ["recipe", "scoring"],
     ["planning"],
     ["formats"],

@@ -26,7 +26,7 @@ class Quantization:
 
     def at(self, start: int, stop: int) -> tuple[Array, Array]:
         """Return scale and zero point for a range of flat indices."""
-        if self.channels == 1:
+        if self.channels == 1 and self.block == 1:
             return self.scale, self.zero
         flat = np.arange(start, stop)
         channel = flat // self.inner % self.channels // self.block

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -28,25 +29,29 @@ BAR = 10
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the table, and the terminal's width from which on it is shown."""
+    """One column of the table; where there is no room, the highest ranks go first."""
 
     title: str
     cell: Callable[[TensorReport], str]
     right: bool = True
-    width: int = 0
+    rank: int = 0
 
 
 COLUMNS: Sequence[Column] = (
-    Column("op", lambda tensor: show(tensor.weight.op, 16), right=False),
-    Column("shape", lambda tensor: shape(tensor.weight.shape), right=False),
-    Column("type", lambda tensor: tensor.weight.dtype, right=False, width=118),
+    Column("op", lambda tensor: show(tensor.weight.op, 16), right=False, rank=1),
+    Column("shape", lambda tensor: shape(tensor.weight.shape), right=False, rank=3),
+    Column("type", lambda tensor: tensor.weight.dtype, right=False, rank=8),
     Column("weights", lambda tensor: count(tensor.weight.size)),
-    Column("MACs", lambda tensor: short(tensor.weight.macs), width=100),
-    Column("kept", lambda tensor: short(tensor.sparse_macs), width=100),
-    Column("before", lambda tensor: count(tensor.tally.zeros_before), width=96),
+    Column("MACs", lambda tensor: short(tensor.weight.macs), rank=4),
+    Column("kept", lambda tensor: short(tensor.sparse_macs), rank=5),
+    Column("before", lambda tensor: count(tensor.tally.zeros_before), rank=6),
     Column("zeros", lambda tensor: count(tensor.tally.zeros)),
-    Column("change", change, width=108),
+    Column("change", change, rank=7),
+    Column("sparsity", lambda tensor: percent(tensor.sparsity)),
 )
+BAR_RANK = 2
+NAME_ROOM = 30
+"""Columns give way until names have this much room; longer ones are folded."""
 
 
 def render(report: Report, width: int, plain: bool, blocks: bool = True) -> RenderableType:
@@ -120,34 +125,72 @@ def print_on(console: Console, rendered: RenderableType) -> None:
 
 
 def _table(report: Report, width: int, plain: bool, blocks: bool) -> Table:
-    columns = [column for column in COLUMNS if column.width <= width]
+    names = [show(tensor.weight.path) for tensor in report.tensors]
+    totals = _totals(report)
+    unknown = ("MACs", "kept") if report.macs is None else ()
+    cells = {
+        column.title: [column.cell(tensor) for tensor in report.tensors]
+        for column in COLUMNS
+        if column.title not in unknown
+    }
+    widths = {
+        title: max(map(cell_len, (title, totals.get(title, ""), *column)))
+        for title, column in cells.items()
+    }
+    longest = max(map(cell_len, ("tensor", *names)))
+    rank, room = _fitting(widths, longest, width, plain)
+    columns = [column for column in COLUMNS if column.title in cells and column.rank <= rank]
     table = _empty_table(plain)
     table.show_footer = bool(report.tensors)
-    table.add_column("tensor", "total", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("tensor", "total", overflow="fold", width=min(longest, room))
+    for column in columns:
+        table.add_column(
+            column.title,
+            totals.get(column.title, ""),
+            justify="right" if column.right else "left",
+            no_wrap=True,
+            min_width=widths[column.title],
+        )
+    if rank >= BAR_RANK:
+        table.add_column("", no_wrap=True, width=BAR)
+    for index, tensor in enumerate(report.tensors):
+        row: list[RenderableType] = [Text(names[index])]
+        row += [Text(cells[column.title][index]) for column in columns]
+        if rank >= BAR_RANK:
+            row.append(Text(bar(tensor.sparsity, blocks), style="" if plain else "cyan"))
+        table.add_row(*row)
+    return table
+
+
+def _totals(report: Report) -> dict[str, str]:
+    share = report.zeros / report.size if report.size else 0.0
     totals = {
         "weights": count(report.size),
         "zeros": count(report.zeros),
         "before": count(sum(tensor.tally.zeros_before for tensor in report.tensors)),
+        "sparsity": percent(share),
     }
     if report.macs is not None:
         totals |= {"MACs": short(report.macs[0]), "kept": short(report.macs[1])}
-    for column in columns:
-        side = "right" if column.right else "left"
-        footer = totals.get(column.title, "")
-        table.add_column(column.title, footer, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    share = report.zeros / report.size if report.size else 0.0
-    table.add_column("sparsity", percent(share), justify="right", no_wrap=True)
-    bars = width >= 72
-    if bars:
-        table.add_column("", no_wrap=True, width=BAR)
-    for tensor in report.tensors:
-        cells: list[RenderableType] = [Text(_middle(show(tensor.weight.path), width))]
-        cells += [Text(column.cell(tensor)) for column in columns]
-        cells.append(Text(percent(tensor.sparsity)))
-        if bars:
-            cells.append(Text(bar(tensor.sparsity, blocks), style="" if plain else "cyan"))
-        table.add_row(*cells)
-    return table
+    return totals
+
+
+def _fitting(widths: dict[str, int], longest: int, width: int, plain: bool) -> tuple[int, int]:
+    """Return up to which rank columns fit, and what room they leave for names."""
+    gap, edges = (2, 0) if plain else (3, 2)
+    room = 0
+    for rank in range(max(column.rank for column in COLUMNS), -1, -1):
+        taken = [
+            widths[column.title]
+            for column in COLUMNS
+            if column.title in widths and column.rank <= rank
+        ]
+        if rank >= BAR_RANK:
+            taken.append(BAR)
+        room = width - edges - sum(taken) - gap * len(taken)
+        if room >= min(longest, NAME_ROOM):
+            return rank, room
+    return 0, max(room, 1)
 
 
 def _empty_table(plain: bool) -> Table:
@@ -164,12 +207,3 @@ def bar(share: float, blocks: bool) -> str:
     eighths = round(share * BAR * 8) or (1 if share else 0)
     full, rest = divmod(eighths, 8)
     return "█" * full + ("" if rest == 0 else " ▏▎▍▌▋▊▉"[rest])
-
-
-def _middle(name: str, width: int) -> str:
-    """Cut a long name in the middle: both ends tell layers apart."""
-    room = max(12, width - 56 if width < 96 else width - 84)
-    if len(name) <= room:
-        return name
-    tail = room // 2
-    return name[: room - tail - 1] + "…" + name[len(name) - tail :]

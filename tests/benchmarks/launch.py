@@ -47,6 +47,17 @@ def sample(root: int, peaks: dict[int, tuple[str, int]]) -> None:
         peaks[pid] = (command, max(peak, before[1]) if before[0] == command else peak)
 
 
+def busy() -> float:
+    """Give the CPU seconds all processes have used since the start, where /proc tells."""
+    try:
+        with open("/proc/stat", encoding="ascii") as lines:
+            user, nice, system, _, _, *interrupts = lines.readline().split()[1:8]
+    except OSError:
+        return 0.0
+    ticks = sum(map(int, (user, nice, system, *interrupts)))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def wait(pid: int, sampling: bool) -> tuple[int, float, int, dict[int, tuple[str, int]]]:
     """Wait for the end: exit code, CPU seconds of the tree, its largest process, the peaks."""
     peaks: dict[int, tuple[str, int]] = {}
@@ -69,7 +80,7 @@ def main() -> None:
         (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    start = time.perf_counter()
+    start, before = time.perf_counter(), busy()
     try:
         pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions)
     except OSError as error:
@@ -77,10 +88,11 @@ def main() -> None:
         return
     code, cpu, peak, peaks = wait(pid, sampling)
     wall = time.perf_counter() - start
+    other = max(0.0, busy() - before - cpu)
     own = peaks.pop(pid, ("", 0))[1]
     child = max((amount for _, amount in peaks.values()), default=0)
-    report = {"code": code, "wall": wall, "cpu": cpu, "peak": peak, "own": own, "child": child}
-    sys.stdout.write(json.dumps(report))
+    report = {"code": code, "wall": wall, "cpu": cpu, "other": other, "peak": peak}
+    sys.stdout.write(json.dumps({**report, "own": own, "child": child}))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import statistics
@@ -24,23 +25,26 @@ class CommandError(Exception):
 class Usage:
     """What one run took: seconds, and bytes of resident memory.
 
-    `peak` is the largest process of the tree; `own` (the command itself) and `child` (its
-    largest child) are 0 unless the run was sampled.
+    `other` is the CPU time of everything else on the machine meanwhile. `peak` is the
+    largest process of the tree; `own` (the command itself) and `child` (its largest child)
+    are 0 unless the run was sampled.
     """
 
     wall: float
     cpu: float
     peak: int
+    other: float = 0.0
     own: int = 0
     child: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One row of a table: what to run, where it writes, how its output is checked."""
+    """One row of a table: what to run, what it reads, its own output folder, its check."""
 
     name: str
     argv: tuple[str, ...]
+    source: Path | None = None
     output: Path | None = None
     zeros: Callable[[], float] | None = None
     rival: str = ""
@@ -101,12 +105,34 @@ def run(argv: Sequence[str], *, sample: bool = False, timeout: float = TIMEOUT) 
     return Usage(**report)
 
 
+def settle(command: Command) -> None:
+    """Give every run the same start: nothing left to write, its input cached, memory in use.
+
+    Where a virtual machine hands free memory back to its host, the first use of a page costs
+    more than all else here does; copies of the input that are deleted at once leave pages
+    that are still ours. Above 1 GiB that costs more than it steadies.
+    """
+    os.sync()
+    if not command.source:
+        return
+    with command.source.open("rb", buffering=0) as file:
+        buffer = bytearray(4 << 20)
+        while file.readinto(buffer):
+            pass
+    if command.output and command.source.stat().st_size <= 1 << 30:
+        copies = [command.output / f"copy{number}" for number in range(2)]
+        for copy in copies:
+            shutil.copyfile(command.source, copy)
+        for copy in copies:
+            copy.unlink()
+
+
 def once(command: Command, result: Result, *, sample: bool = False) -> Usage:
     """Run a command with an empty output folder, which is deleted afterwards."""
     if command.output:
         shutil.rmtree(command.output, ignore_errors=True)
         command.output.mkdir(parents=True)
-    os.sync()
+    settle(command)
     try:
         usage = run(command.argv, sample=sample)
         if result.zeros is None and command.zeros:
@@ -124,13 +150,12 @@ def interleave(
 ) -> dict[str, Result]:
     """Run the commands in turn, `runs` times round; one that fails is not run again.
 
-    Each round starts one command later: what a run leaves behind in the page cache makes
-    the next one faster or slower.
+    Each round has its own order, the same every time: what a run leaves behind in memory
+    makes the next one faster or slower.
     """
     results = {command.name: Result(command) for command in commands}
     for round_ in range(runs):
-        first = round_ % max(1, len(commands))
-        for command in (*commands[first:], *commands[:first]):
+        for command in random.Random(round_).sample(commands, len(commands)):
             result = results[command.name]
             result.failure = result.failure or command.unavailable
             if result.failure:

@@ -46,7 +46,8 @@ def onnxsim() -> tuple[tuple[str, str], str]:
         if done.returncode:
             shutil.rmtree(folder, ignore_errors=True)
             said = (done.stderr or done.stdout).strip().splitlines()
-            reason = next((line for line in said if line.startswith("ERROR")), "")
-            return script, f"{ONNXSIM} does not install: {reason or said[-1:]}"
+            errors = [line for line in said if line.startswith("ERROR")]
+            reason = (errors or said[-1:] or ["no message"])[0]
+            return script, f"{ONNXSIM} does not install: {reason}"
     marker.touch()
     return script, ""

@@ -22,10 +22,11 @@ SUITES: dict[str, Callable[[int, suites.Say], suites.Outcome]] = {
 }
 RUNS = {"help": 9, "inline": 5, "external-1": 9, "external-4": 5}
 NOTE = (
-    "Medians over interleaved runs; best is the smallest wall time; peak is the largest "
-    "process of the tree; ratio is the wall time over that of onnxprune --no-verify with the "
-    "same method, the median of the rounds. onnxprune ends with an fsync of its output; of "
-    "the others only the rows that say fsync or sync do."
+    "Medians over interleaved runs; best is the smallest wall time; others is the CPU time "
+    "of everything else meanwhile: where it is large, wall times say little. Peak is the "
+    "largest process of the tree; ratio is the wall time over that of onnxprune "
+    "--no-verify with the same method, the median of the rounds. onnxprune ends with an "
+    "fsync of its output; of the others only the rows that say fsync or sync do."
 )
 
 

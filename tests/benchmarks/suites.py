@@ -64,7 +64,9 @@ def prune(name: str, model: Path, *options: str, count: Callable[[Path], float])
     ask = (path, str(model), "--sparsity", str(SPARSITY), "--method", method)
     argv = (*ask, "-o", str(output), "--force", *options)
     rival = f"onnxprune {method} --no-verify"
-    return Command(name, argv, folder, partial(count, output), rival, unavailable)
+    data = model.with_suffix(".data")
+    source = data if data.exists() else model
+    return Command(name, argv, source, folder, partial(count, output), rival, unavailable)
 
 
 def figure(result: Result | None, field: str) -> float | None:
@@ -116,7 +118,7 @@ def rivals(model: Path) -> list[Command]:
         rival = f"onnxprune {name.split()[1]} --no-verify"
         check = partial(models.zeros_in_model, output)
         full = (*argv, str(model), str(output))
-        commands.append(Command(name, full, folder, check, rival, unavailable))
+        commands.append(Command(name, full, model, folder, check, rival, unavailable))
     return commands
 
 
@@ -156,19 +158,11 @@ def copies(data: Path) -> list[Command]:
         folder = peers.BENCH / "out" / name.replace(", ", "_").replace(" ", "_")
         output = folder / "out.data"
         argv = (*before, str(output), *after)
-        commands.append(Command(name, argv, folder, None, rival))
+        commands.append(Command(name, argv, data, folder, None, rival))
     folder = peers.BENCH / "out" / "cp_sync"
     line = 'cp "$1" "$2" && sync "$2"'
     argv = ("sh", "-c", line, "sh", str(data), str(folder / "out.data"))
-    return [*commands, Command("cp, sync", argv, folder, None, rival)]
-
-
-def warm(path: Path) -> None:
-    """Read a file once, so that every command finds it in the page cache."""
-    with path.open("rb", buffering=0) as file:
-        buffer = bytearray(4 << 20)
-        while file.readinto(buffer):
-            pass
+    return [*commands, Command("cp, sync", argv, data, folder, None, rival)]
 
 
 def external(gib: int, runs: int, say: Say) -> Outcome:
@@ -177,7 +171,6 @@ def external(gib: int, runs: int, say: Say) -> Outcome:
     say(f"making the {gib} GiB model")
     model = models.external(peers.workplace() / f"external_{gib}gib.onnx", gib, 64 * gib)
     data = model.with_suffix(".data")
-    warm(data)
 
     def count(output: Path) -> float:
         (found,) = [path for path in output.parent.iterdir() if path != output]

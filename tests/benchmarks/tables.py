@@ -8,6 +8,8 @@ from rich.text import Text
 from tests.benchmarks.measure import Result
 from tests.benchmarks.suites import MB, Goal, Outcome
 
+FIGURES = ("wall", "cpu", "other", "peak")
+
 
 def ratio_text(result: Result, results: dict[str, Result]) -> str:
     """Show how many times our command's wall time a command takes."""
@@ -19,9 +21,15 @@ def ratio_text(result: Result, results: dict[str, Result]) -> str:
 
 def table(outcome: Outcome) -> Table:
     """Lay out one comparison, a command per row."""
-    grid = Table(title=outcome.title, title_justify="left")
-    grid.add_column("command")
-    for heading in ("wall s", "best", "CPU s", "peak MB", "ratio", "zeros"):
+    grid = Table(
+        title=outcome.title,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    grid.add_column("command", no_wrap=True)
+    for heading in ("wall s", "best", "CPU s", "others", "peak MB", "ratio", "zeros"):
         grid.add_column(heading, justify="right")
     for result in outcome.results.values():
         name = Text(result.command.name)
@@ -33,6 +41,7 @@ def table(outcome: Outcome) -> Table:
             f"{result.median('wall'):.3f}",
             f"{min(run.wall for run in result.runs):.3f}",
             f"{result.median('cpu'):.3f}",
+            f"{result.median('other'):.2f}",
             f"{result.median('peak') / MB:.0f}",
             ratio_text(result, outcome.results),
             "-" if result.zeros is None else f"{result.zeros:.6f}",
@@ -74,12 +83,12 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     """Give one comparison with every run, as plain values."""
     rows = []
     for label, result in outcome.results.items():
-        runs = [{"wall": r.wall, "cpu": r.cpu, "peak": r.peak} for r in result.runs]
+        runs = [{key: getattr(r, key) for key in FIGURES} for r in result.runs]
         row: dict[str, Any] = {"command": label, "runs": runs, "zeros": result.zeros}
         if result.failure:
             row["failure"] = result.failure
         else:
-            row["median"] = {key: result.median(key) for key in ("wall", "cpu", "peak")}
+            row["median"] = {key: result.median(key) for key in FIGURES}
         if usage := outcome.processes.get(label):
             row["by_process"] = {"own": usage.own, "child": usage.child}
         rows.append(row)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -101,6 +102,16 @@ def test_a_sampled_run_tells_the_command_from_its_child() -> None:
     assert usage.peak >= 100_000_000
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the machine's load needs /proc")
+def test_what_others_use_meanwhile_is_told_apart() -> None:
+    busy = "import time; end = time.time() + 30\nwhile time.time() < end: 0"
+    with subprocess.Popen(python(busy)) as other:
+        usage = measure.run(python("import time; time.sleep(1)"))
+        other.kill()
+    assert usage.other >= 0.2
+    assert usage.cpu < 0.5
+
+
 def test_cpu_time_of_grandchildren_counts() -> None:
     busy = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: 0"
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
@@ -133,7 +144,8 @@ def test_commands_take_turns_and_a_failed_one_is_not_run_again(tmp_path: Path) -
     commands = [measure.Command(name, python(note, str(log), name)) for name in "abc"]
     commands.append(measure.Command("d", ("unused",), unavailable="not there"))
     results = measure.interleave(commands, 3)
-    assert log.read_text() == "abcbaab"
+    seen = log.read_text()
+    assert sorted(seen) == list("aaabbbc")
     assert [len(result.runs) for result in results.values()] == [3, 3, 0, 0]
     assert results["c"].failure == "exit 1: no message"
     assert results["d"].failure == "not there"
@@ -157,7 +169,7 @@ def test_the_output_is_checked_once_and_deleted(tmp_path: Path) -> None:
         return 0.5
 
     code = "import sys; open(sys.argv[1], 'w').write('done')"
-    command = measure.Command("w", python(code, str(folder / "o")), folder, zeros)
+    command = measure.Command("w", python(code, str(folder / "o")), None, folder, zeros)
     results = measure.interleave([command], 2)
     assert results["w"].zeros == 0.5
     assert seen == ["done"]
@@ -191,6 +203,22 @@ def test_a_goal_knows_whether_it_is_met() -> None:
     assert line == "speed: 7 x, goal >= 8 x: missed"
 
 
+def test_a_peer_that_does_not_install_says_why_and_breaks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho one >&2; echo 'ERROR: no network' >&2; exit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(peers, "BENCH", tmp_path)
+    monkeypatch.setattr(sys, "executable", str(python))
+    argv, reason = peers.onnxsim()
+    assert reason == "onnxsim==0.8.1 does not install: ERROR: no network"
+    command = measure.Command("onnxsim global", argv, unavailable=reason)
+    results = measure.interleave([command], 1)
+    assert results["onnxsim global"].failure == reason
+    assert not run.broken(Outcome("peer", "Peer", results, (), {}))
+
+
 def outcome() -> Outcome:
     """Make a comparison of one command that ran and one that did not."""
     usage = measure.Usage(2.0, 1.0, 90_000_000)
@@ -211,6 +239,11 @@ def test_a_table_shows_its_figures_and_the_reason_of_a_failure() -> None:
 
 def test_stored_figures_are_json_and_a_failure_breaks_the_run() -> None:
     stored = json.loads(json.dumps(tables.as_json(outcome())))
-    assert stored["rows"][0]["median"] == {"wall": 2.0, "cpu": 1.0, "peak": 90_000_000}
+    assert stored["rows"][0]["median"] == {
+        "wall": 2.0,
+        "cpu": 1.0,
+        "other": 0.0,
+        "peak": 90_000_000,
+    }
     assert stored["rows"][1]["failure"] == "exit 1: [no] room"
     assert run.broken(outcome())

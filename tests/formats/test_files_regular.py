@@ -30,6 +30,17 @@ def test_only_a_regular_file_is_opened(tmp_path: Path, case: str) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_file_that_may_not_be_read_is_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(InputError, match="permission denied"):
+        open_regular(tmp_path / "m")
+
+
 def test_a_file_behind_a_link_is_opened(tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(b"content")
     (tmp_path / "m").symlink_to("real")

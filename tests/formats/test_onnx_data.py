@@ -96,6 +96,30 @@ def test_every_channel_has_its_own_scale_and_zero_point(tmp_path: Path) -> None:
         assert model.values("w", 2, 5).tolist() == [-12.0, 3.0, 1.5]
 
 
+@pytest.mark.parametrize(
+    ("shape", "axis", "block"),
+    [((6, 50), 0, 4), ((6, 50), 1, 7), ((4, 1), 1, 2), ((2, 8), 1, 8)],
+)
+def test_every_block_has_its_own_scale_and_zero_point(
+    tmp_path: Path, shape: tuple[int, int], axis: int, block: int
+) -> None:
+    values = some(INT8, shape)
+    counts = list(shape)
+    counts[axis] = -(-shape[axis] // block)
+    zero = np.arange(np.prod(counts)).reshape(counts)
+    scale = 1 + zero / 8
+    graph = graph_of(INT8, shape)
+    del graph.node[0].attribute[:]
+    made = {"axis": axis, "block_size": block}
+    graph.node[0].attribute.extend(helper.make_attribute(*pair) for pair in made.items())
+    content = model_of([tensor("w", INT8, values), *scaling(INT8, zero, scale)], graph)
+    spread = [np.repeat(each, block, axis)[: shape[0], : shape[1]] for each in (zero, scale)]
+    expected = ((values - spread[0].astype(np.float64)) * spread[1]).reshape(-1)
+    with opened(tmp_path, content) as model:
+        assert np.array_equal(model.values("w", 0, values.size), expected)
+        assert np.array_equal(model.values("w", 1, 3), expected[1:3])
+
+
 @pytest.mark.parametrize("wide", [False, True], ids=["short", "overlong"])
 @pytest.mark.parametrize("kind", [FLOAT16, BFLOAT16, INT8, UINT8], ids=NAMES.get)
 def test_varints_may_be_overlong(tmp_path: Path, kind: int, wide: bool) -> None:

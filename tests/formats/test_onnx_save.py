@@ -3,6 +3,7 @@
 Each expected file is written anew from the expected values, by the encoder that wrote the input.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,7 @@ def test_tensors_of_many_chunks_are_patched_alike(
     weight = tensor("w", kind, expected, encoding, values)
     assert output.read_bytes() == one_weight(kind, weight, MANY)
     assert report.zeros == np.count_nonzero(real(kind, expected) == 0)
+    assert report.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_channels_of_many_chunks_are_patched_alike(tmp_path: Path) -> None:

@@ -193,13 +193,16 @@ def test_data_of_many_chunks_is_patched_alike(tmp_path: Path) -> None:
     values = some(FLOAT, shape)
     before, behind = np.full(1_500_000, 7, np.uint8).tobytes(), b"!" * 2_000_000
     (tmp_path / "w.bin").write_bytes(before + values.tobytes() + behind)
-    weight = outside("w", FLOAT, shape, location="w.bin", offset=len(before))
+    said = {"offset": len(before), "checksum": sha1(before + values.tobytes() + behind)}
+    weight = outside("w", FLOAT, shape, location="w.bin", **said)
     path, output = tmp_path / "model.onnx", tmp_path / "out.onnx"
     path.write_bytes(one_weight(FLOAT, weight, shape))
     prune(path, output, 0.3)
     expected = zeroed(values, np.abs(values), 0.3)
     made = tmp_path / onnx_location(output, "w")
-    assert made.read_bytes() == before + expected.tobytes() + behind
+    content = before + expected.tobytes() + behind
+    assert made.read_bytes() == content
+    assert sha1(content).encode() in output.read_bytes()
 
 
 def sha1(content: bytes) -> str:

@@ -103,6 +103,19 @@ def test_bytes_of_two_types_are_refused(tmp_path: Path) -> None:
         prune(path, tmp_path / "out.onnx")
 
 
+def test_bytes_of_two_shapes_are_refused(tmp_path: Path) -> None:
+    graph = graph_of(FLOAT, SHAPE, ["a", "b"])
+    graph.node[0].input[1] = "turned"
+    graph.node.insert(0, helper.make_node("Transpose", ["a"], ["turned"]))
+    (tmp_path / "w.bin").write_bytes(some(FLOAT, SHAPE).tobytes())
+    shapes = {"a": SHAPE[::-1], "b": SHAPE}
+    weights = [outside(name, FLOAT, at, location="w.bin") for name, at in shapes.items()]
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model_of(weights, graph))
+    with pytest.raises(UnsupportedError, match="'a' shares bytes with 'b'"):
+        prune(path, tmp_path / "out.onnx")
+
+
 def test_every_weight_under_a_long_neighbour_is_refused(tmp_path: Path) -> None:
     long = outside("long", FLOAT, (40, 9), location="w.bin")
     path = over(tmp_path, ("w.bin", 0), ("w.bin", 288), ("w.bin", 1152), extra=long)

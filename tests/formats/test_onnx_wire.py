@@ -17,6 +17,8 @@ from tests.formats.files_made import (
     BFLOAT16,
     DOUBLE,
     ENCODINGS,
+    FIXED32,
+    FIXED64,
     FLOAT,
     FLOAT16,
     INT8,
@@ -29,6 +31,7 @@ from tests.formats.files_made import (
     outside,
     some,
     tensor,
+    varint,
 )
 
 SHAPE = (40, 48)
@@ -151,14 +154,15 @@ def test_tensors_are_found_wherever_a_model_may_hold_them(tmp_path: Path) -> Non
 
 def test_unknown_fields_are_counted_and_stay_in_the_skeleton(tmp_path: Path) -> None:
     new = field(3000, b"from the future") + number_field(3001, 5)
+    new += varint(3002 << 3 | FIXED32) + bytes(4) + varint(3003 << 3 | FIXED64) + bytes(8)
     weight = tensor("w", FLOAT, some(FLOAT, SHAPE)) + new
     graph = graph_of(FLOAT, SHAPE).SerializeToString() + field(5, weight) + new
     content = number_field(1, 10) + field(7, graph) + field(8, number_field(2, 21)) + new
     found = scanned(tmp_path, content)
-    assert found.unknown_fields == 6
+    assert found.unknown_fields == 12
     assert found.skeleton.count(new) == 3
     with load_onnx(tmp_path / "model.onnx") as model:
-        assert any("6 unknown fields" in warning for warning in model.warnings)
+        assert any("12 unknown fields" in warning for warning in model.warnings)
 
 
 @pytest.mark.parametrize("kind", [FLOAT, DOUBLE, FLOAT16, BFLOAT16, INT8])
@@ -226,6 +230,9 @@ def test_every_cut_of_a_model_is_bad_input_or_a_smaller_model(tmp_path: Path) ->
         (field(8, b"\xff"), InputError),  # a second name
         (field(4, b"\0\0\0"), InputError),  # three quarters of a float
         (number_field(4, 1), InputError),  # a float as a varint
+        (varint(4 << 3 | FIXED32) + bytes(3), InputError),  # the same, unpacked
+        (varint(10 << 3 | FIXED64) + bytes(7), InputError),
+        (varint(15 << 3 | FIXED32) + bytes(3), InputError),
         (field(13, field(1, b"location")) * 2, InputError),
     ],
 )
@@ -246,3 +253,12 @@ def test_names_are_short_and_utf8(tmp_path: Path, name: bytes) -> None:
     with pytest.raises((InputError, LimitError)) as caught:
         scanned(tmp_path, one_weight(FLOAT, weight, (3, 4)))
     assert caught.value.exit_code == (5 if len(name) > 1 else 3)
+
+
+def test_unknown_fields_of_an_entry_of_external_data_do_no_harm(tmp_path: Path) -> None:
+    entry = number_field(7, 1) + field(1, b"location") + field(9, b"?") + field(2, b"w.bin")
+    weight = outside("w", FLOAT, SHAPE, offset=64) + field(13, entry)
+    found = scanned(tmp_path, one_weight(FLOAT, weight, SHAPE))
+    (record,) = found.tensors.values()
+    assert record.external is not None
+    assert record.external.entries == {"offset": "64", "location": "w.bin"}

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto, helper
 
-from onnxprune.errors import LimitError
+from onnxprune.errors import InputError, LimitError
 from onnxprune.formats import onnx_tensor
+from onnxprune.formats.onnx_file import load_onnx
 from tests.formats.files_made import (
     FLOAT,
     FLOAT16,
@@ -15,6 +16,7 @@ from tests.formats.files_made import (
     graph_of,
     number_field,
     one_weight,
+    varint,
 )
 from tests.formats.test_onnx_wire import SHAPE, assert_skeleton, scanned
 
@@ -52,6 +54,15 @@ def test_there_is_a_limit_on_what_takes_memory(
         scanned(tmp_path, content, node_limit=99)
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 7])
+def test_there_is_a_limit_on_the_length_of_names(tmp_path: Path, number: int) -> None:
+    content = number_field(1, 10) + field(7, field(1, field(number, b"n" * 4_096)))
+    assert scanned(tmp_path, content).skeleton == content
+    content = number_field(1, 10) + field(7, field(1, field(number, b"n" * 4_097)))
+    with pytest.raises(LimitError, match="a name is 4,097 bytes long"):
+        scanned(tmp_path, content)
+
+
 def test_there_is_a_limit_on_the_pieces_of_a_tensor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,9 +88,59 @@ def test_a_tensor_of_many_strings_is_no_problem(tmp_path: Path) -> None:
 
 def test_values_in_many_short_runs_are_found_quickly(tmp_path: Path) -> None:
     value = b"\x25" + bytes(4)
-    weight = number_field(2, FLOAT) + (value + field(4, bytes(4))) * 60_000
+    weight = number_field(2, FLOAT) + (value + field(4, bytes(4))) * 20_000
     content = one_weight(FLOAT, field(8, b"w") + weight, (3, 4))
     began = time.process_time()
     (record,) = scanned(tmp_path, content).tensors.values()
-    assert sum(run.count for run in record.runs) == 120_000
+    assert sum(run.count for run in record.runs) == 40_000
     assert time.process_time() - began < 3
+
+
+def deep_type(depth: int) -> bytes:
+    kind = field(1, number_field(1, 1))
+    for _ in range(depth):
+        kind = field(4, field(1, kind))  # a sequence of it
+    return number_field(1, 10) + field(7, field(11, field(1, b"x") + field(2, kind)))
+
+
+def test_types_are_nested_to_a_limit(tmp_path: Path) -> None:
+    content = deep_type(40)
+    assert scanned(tmp_path, content).skeleton == content
+    for depth in (200, 5_000):
+        with pytest.raises(LimitError, match="nested too deeply"):
+            scanned(tmp_path, deep_type(depth))
+
+
+def test_more_than_two_gib_in_one_message_are_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(number_field(1, 10))
+    with path.open("r+b") as file:
+        file.truncate((1 << 31) + 1)
+    with pytest.raises(LimitError, match=r"2\.0 GiB in one protobuf message"):
+        load_onnx(path)
+
+
+LONG = field(8, b"w") + number_field(2, FLOAT) + field(1, b"\1" * 1_000_000)
+WRONG = {
+    "p_len_lie": (number_field(1, 10) + b"\x3a" + varint(1 << 32) + b"abc", "breaks off"),
+    "p_wire": (number_field(1, 10) + number_field(7, 5), "no graph in the file"),
+    "f_cut_at_field": (number_field(1, 10) + field(2, b"someone"), "no graph in the file"),
+    "f_trailing": (one_weight(FLOAT, b"", SHAPE) + b"\xff" * 4, "breaks off"),
+    "f_concat": (one_weight(FLOAT, b"", SHAPE) * 2, "appears twice"),
+    "f_empty": (b"", "the file is empty"),
+    "f_zeros": (bytes(65_536), "begins with zeros"),
+    "p_dims1m": (
+        one_weight(FLOAT, LONG, SHAPE),
+        "rank 1,000,000",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_no_whole_model_is_bad_input(tmp_path: Path, case: str) -> None:
+    content, message = WRONG[case]
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        load_onnx(path)
+    assert message in caught.value.message

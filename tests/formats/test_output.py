@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,14 @@ def test_a_temporary_is_gone_after_an_error(tmp_path: Path) -> None:
     assert target.read_bytes() == b"new"
 
 
+def test_nothing_stays_open(model: Path, tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    prune(model, tmp_path / "out.onnx")
+    with pytest.raises(UsageError):
+        prune(model, tmp_path / "out.onnx")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_rename_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.write_bytes(b"old")
@@ -252,3 +261,22 @@ def test_an_output_in_the_folder_we_are_in_is_written(
     assert names(tmp_path) == {"model.onnx", "out.onnx"}
     with pytest.raises(UsageError):
         prune(Path("model.onnx"), Path("model.onnx"), force=True)
+
+
+def test_runs_that_write_the_same_file_at_once_leave_a_whole_one(
+    model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.onnx"
+    whole = []
+    for sparsity in (0.2, 0.4, 0.6, 0.8):
+        prune(model, output, sparsity, force=True)
+        whole.append(output.read_bytes())
+    with ThreadPoolExecutor(8) as pool:
+        runs = [
+            pool.submit(prune, model, output, sparsity, force=True)
+            for sparsity in (0.2, 0.4, 0.6, 0.8) * 6
+        ]
+        for run in runs:
+            run.result()
+            assert output.read_bytes() in whole
+    assert names(tmp_path) == {"model.onnx", "out.onnx"}

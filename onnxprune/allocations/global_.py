@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from onnxprune.allocation.candidate import Candidate
-from onnxprune.allocation.lowest import Pieces, lowest
+from onnxprune.allocations.candidate import Candidate
+from onnxprune.allocations.lowest import Pieces, lowest
 from onnxprune.registry import allocation
 from onnxprune.selection import Bins, Ranking, Values
 from onnxprune.types import Array

@@ -96,8 +96,11 @@ class _Blocks:
     def take(self, chosen: Array | slice) -> "_Blocks":
         pieces = self.pieces
         fields = (pieces.values, pieces.counts, pieces.numerator, pieces.base, pieces.step)
-        taken = Pieces(*(array[chosen] for array in fields))
-        return _Blocks(self.tensor[chosen], taken, self.first[chosen], self.last[chosen])
+        taken = Pieces(*(array[chosen].copy() for array in fields))
+        tensor, first, last = (
+            array[chosen].copy() for array in (self.tensor, self.first, self.last)
+        )
+        return _Blocks(tensor, taken, first, last)
 
 
 def lowest(
@@ -162,7 +165,9 @@ def _narrow(
         span = _open(groups, bounds)
         counts.append(int(groups.counts[: span.start].sum()))
         spans.append(span)
-        near.append(Groups(groups.low[span], groups.high[span], groups.counts[span]))
+        # Copies: a view would keep all groups of every tensor in memory.
+        fields = (groups.low, groups.high, groups.counts)
+        near.append(Groups(*(array[span].copy() for array in fields)))
     bounds = _bracket(near, zeros - sum(counts), tolerance)
     for index, groups in enumerate(near):
         span = _open(groups, bounds)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from onnxprune.allocation.candidate import Candidate, out_of_reach
-from onnxprune.allocation.global_ import Plain
-from onnxprune.allocation.lowest import lowest
-from onnxprune.allocation.shares import fill, round_to_total
+from onnxprune.allocations.candidate import Candidate, out_of_reach
+from onnxprune.allocations.global_ import Plain
+from onnxprune.allocations.lowest import lowest
+from onnxprune.allocations.shares import fill, round_to_total
 from onnxprune.errors import UsageError
 from onnxprune.registry import allocation
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from onnxprune.allocation.candidate import Candidate
-from onnxprune.allocation.erk import by_density
+from onnxprune.allocations.candidate import Candidate
+from onnxprune.allocations.erk import by_density
 from onnxprune.registry import allocation
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from onnxprune.allocation.candidate import Candidate
-from onnxprune.allocation.shares import fill, round_to_total
+from onnxprune.allocations.candidate import Candidate
+from onnxprune.allocations.shares import fill, round_to_total
 from onnxprune.registry import allocation
 
 

@@ -1,0 +1,1 @@
+"""Tests of the command line: words, exit codes, streams, reports."""

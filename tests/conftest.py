@@ -1,0 +1,65 @@
+"""What all tests share: a plain terminal, the shipped model, and the command line."""
+
+import os
+
+# Before typer or rich is imported: both look at these when they are.
+os.environ.update(TTY_COMPATIBLE="0", _TYPER_FORCE_DISABLE_TERMINAL="1")
+for variable in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+    os.environ.pop(variable, None)
+
+from collections.abc import Callable  # noqa: E402 - see above
+from pathlib import Path  # noqa: E402
+from typing import NamedTuple  # noqa: E402
+
+import pytest  # noqa: E402
+
+from onnxprune.cli import main  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "golden"
+
+
+class Ran(NamedTuple):
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes the golden files anew."""
+    parser.addoption("--update-golden", action="store_true", help="write the golden files")
+
+
+@pytest.fixture(scope="session")
+def digits() -> Path:
+    """The shipped model."""
+    return ROOT / "examples" / "digits" / "digits.onnx"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run a command in this process."""
+
+    def ran(*words: object) -> Ran:
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        printed = capsys.readouterr()
+        return Ran(code, printed.out, printed.err)
+
+    return ran
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with the file of a name; a missing file fails."""
+
+    def compare(name: str, text: str) -> None:
+        file = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            file.write_text(text, encoding="utf-8")
+        assert file.exists(), f"no golden file {name}; --update-golden writes it"
+        assert text == file.read_text(encoding="utf-8")
+
+    return compare
