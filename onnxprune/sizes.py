@@ -9,7 +9,7 @@ from onnxprune.formats.files import SourceFile
 from onnxprune.types import Sizes
 
 BLOCK = 1 << 15
-SAMPLES = 32
+SAMPLES = 16
 LEVEL = 6
 
 
