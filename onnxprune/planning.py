@@ -191,7 +191,13 @@ def _allocate(  # noqa: PLR0913 - the parts of one decision
         raise out_of_reach("the caps on tensors", zeros - rest + reach, total)
     counts = [0] * len(free)
     if free and rest:
-        counts = _divide(recipe, allocate, free, rest, ratios)
+        try:
+            counts = _divide(recipe, allocate, free, rest, ratios)
+        except TargetError as error:
+            # What an allocation calls feasible holds for the tensors it is given.
+            if len(free) < len(candidates):
+                error.hint = "these are the weights that --layer leaves free"
+            raise
     for candidate, count in zip(free, counts, strict=True):
         plan.zeros[candidate.weight.path] = count
     plan.zeros = {weight.path: plan.zeros[weight.path] for weight in plan.weights}

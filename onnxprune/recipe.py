@@ -31,9 +31,9 @@ def parse_sparsity(text: str | float, what: str = "--sparsity") -> float:
             value = float(Fraction(spelled.removesuffix("%")) / 100)
     except ValueError:
         raise UsageError(f"{what} is a number such as 0.9 or 90%, not '{text}'") from None
-    if value == 1:
+    if value == 1 or (value == 100 and not percent):
         raise UsageError(f"{what} must be below 1: nothing would be left", "try 0.99")
-    if 1 < value <= 100 and not percent:
+    if 1 < value < 100 and not percent:
         raise UsageError(
             f"{what} lies in [0, 1), got {spelled}", f"did you mean {value / 100:g}?"
         )

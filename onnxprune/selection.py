@@ -48,7 +48,7 @@ class Values:
 
     Args:
         values: the scores; `counts`: how often each occurs.
-        above: the sum of the squares of all scores above these ranges.
+        above: the sum of the squares of all scores above these ranges, scaled as asked.
     """
 
     values: Array
@@ -111,16 +111,16 @@ class Ranking:
                 self._bins = self._count()
         return self._bins
 
-    def values(self, first: int, last: int, squares: bool = False) -> Values:
+    def values(self, first: int, last: int, exponent: int | None = None) -> Values:
         """Return the distinct scores in the ranges numbered `first` to `last`.
 
         Args:
             first: the number of the first range.
             last: the number of the last.
-            squares: whether to sum the squares of what lies above.
+            exponent: given one, squares above are summed, of scores over this power of two.
         """
         known, binning = self._known, self.bins().binning
-        if known is not None and known[0] <= first and last <= known[1] and not squares:
+        if known is not None and known[0] <= first and last <= known[1] and exponent is None:
             keys = binning.keys(known[2].values)
             inside = (keys >= first) & (keys <= last)
             return Values(known[2].values[inside], known[2].counts[inside])
@@ -128,8 +128,8 @@ class Ranking:
         above = 0.0
         for chunk in self.chunks():
             keys = binning.keys(chunk)
-            if squares:
-                tail = chunk[keys > last].astype(np.float64)
+            if exponent is not None:
+                tail = scaled(chunk[keys > last], exponent)
                 above += float(np.add.reduce(tail * tail))
             found, counts = np.unique(
                 chunk[(keys >= first) & (keys <= last)], return_counts=True
@@ -141,12 +141,17 @@ class Ranking:
         self._known = (first, last, merged)
         return Values(merged.values, merged.counts, above)
 
-    def exact_square_sum(self, value: float) -> float:
-        """Sum the squares of all scores above a value without rounding errors adding up."""
+    def exact_square_sum(self, value: float, exponent: int) -> float:
+        """Sum the squares of all scores above a value without rounding errors adding up.
+
+        Args:
+            value: the score.
+            exponent: the power of two that scores are divided by first.
+        """
 
         def squares() -> Iterator[float]:
             for chunk in self.chunks():
-                tail = chunk[chunk > value].astype(np.float64)
+                tail = scaled(chunk[chunk > value], exponent)
                 yield from (tail * tail).tolist()
 
         return math.fsum(squares())
@@ -213,6 +218,14 @@ class Sieve:
             below[equal] = True
             self._left -= equal.size
         return below
+
+
+def scaled(scores: Array, exponent: int) -> Array:
+    """Divide scores by a power of two, in float64."""
+    wide = scores.astype(np.float64)
+    if abs(exponent) > 1000:
+        return np.asarray(np.ldexp(wide, -exponent))
+    return wide * 2.0**-exponent
 
 
 def _merged(parts: list[Values]) -> Values:

@@ -23,8 +23,11 @@ def global_(candidates: Sequence[Candidate], zeros: int) -> list[int]:
 class Plain:
     """Scores compare across tensors as they are."""
 
-    squares = False
     tolerance = 0.0
+
+    def exponent(self, bins: Bins) -> int | None:
+        """Ask for no sums of squares."""
+        return None
 
     def bound(self, bins: Bins) -> tuple[Array, Array]:
         """Bound the scores of each range by its edges."""

@@ -8,7 +8,7 @@ import numpy as np
 from onnxprune.allocations.candidate import Candidate
 from onnxprune.allocations.lowest import Pieces, lowest
 from onnxprune.registry import allocation
-from onnxprune.selection import Bins, Ranking, Values
+from onnxprune.selection import Bins, Ranking, Values, scaled
 from onnxprune.types import Array
 
 
@@ -23,14 +23,17 @@ def lamp(candidates: Sequence[Candidate], zeros: int) -> list[int]:
 class Lamp:
     """A weight's score is its square over the sum of squares of those not ranked before it."""
 
-    squares = True
     # Sums of squares run over blocks of float64; this is far above their relative error.
     tolerance = 1e-11
+
+    def exponent(self, bins: Bins) -> int | None:
+        """Return the power of two to scale by before squaring."""
+        return _exponent(bins)
 
     def bound(self, bins: Bins) -> tuple[Array, Array]:
         """Bound the scores of each range of magnitudes by its edges and its neighbours'."""
         exponent = _exponent(bins)
-        low, high = (np.ldexp(edge, -exponent) ** 2 for edge in bins.edges())
+        low, high = (scaled(edge, exponent) ** 2 for edge in bins.edges())
         least = _suffix_sum(low * bins.counts) - low * bins.counts
         most = _suffix_sum(high * bins.counts)
         smallest = _ratio(low, most)
@@ -40,18 +43,19 @@ class Lamp:
     def pieces(self, found: Values, bins: Bins) -> Pieces:
         """Score copies of a value: each stands in the sum of those ranked before it."""
         exponent = _exponent(bins)
-        squares = np.ldexp(found.values.astype(np.float64), -exponent) ** 2
+        squares = scaled(found.values, exponent) ** 2
         every = squares * found.counts
         later = np.concatenate([_suffix_sum(every)[1:], [0.0]]) if every.size else every
-        above = np.ldexp(found.above, -2 * exponent)
-        base = above + later + squares
+        base = found.above + later + squares
         values = found.values.astype(np.float64)
         return Pieces(values, found.counts, squares, base, squares)
 
     def exact(self, ranking: Ranking, value: float, later: int) -> Fraction:
         """Score one copy of a value from a sum without accumulated rounding errors."""
-        square = Fraction(value) ** 2
-        below = Fraction(ranking.exact_square_sum(value)) + (later + 1) * square
+        exponent = _exponent(ranking.bins())
+        square = (Fraction(value) / Fraction(2) ** exponent) ** 2
+        above = Fraction(ranking.exact_square_sum(value, exponent))
+        below = above + (later + 1) * square
         return square / below if below else Fraction(0)
 
 

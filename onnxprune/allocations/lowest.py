@@ -35,11 +35,11 @@ class Groups:
 class Scale(Protocol):
     """Turns one tensor's ranked values into scores that compare across tensors."""
 
-    squares: bool
-    """Whether the sum of squares above the examined values is needed."""
-
     tolerance: float
     """The relative error of a computed score; closer scores are settled exactly."""
+
+    def exponent(self, bins: Bins) -> int | None:
+        """Return by which power of two to scale sums of squares, None if none is needed."""
 
     def bound(self, bins: Bins) -> tuple[Array, Array]:
         """Bound the scores of each range of values."""
@@ -128,7 +128,8 @@ def lowest(
         keys = bins[index].keys[spans[index]]
         if keys.size == 0:
             return Values(np.empty(0), np.empty(0, np.int64))
-        return rankings[index].values(int(keys[0]), int(keys[-1]), scale.squares)
+        exponent = scale.exponent(bins[index])
+        return rankings[index].values(int(keys[0]), int(keys[-1]), exponent)
 
     found = parallel(examine, range(len(rankings)))
     left = [limit - count for limit, count in zip(limits, counts, strict=True)]

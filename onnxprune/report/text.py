@@ -58,8 +58,9 @@ def short(number: int | None) -> str:
         return "?"
     value = float(number)
     for unit in ("", "k", "M", "G", "T"):
-        if value < 1000 or unit == "T":
-            return f"{value:.0f}{unit}" if not unit else f"{value:.3g}{unit}"
+        # What rounds to 1000 has the next unit.
+        if value < 999.5 or unit == "T":
+            return f"{value:.3g}{unit}" if value < 999.5 else f"{value:.0f}{unit}"
         value /= 1000
     return str(number)
 
@@ -75,7 +76,7 @@ def size(number: int | None) -> str:
         return "?"
     value = float(number)
     for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
+        if value < (1000 if unit == "B" else 999.995) or unit == "TB":
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.2f} {unit}"
         value /= 1000
     return str(number)
