@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onnxprune.applying import read_ratios, refuse_overwriting
 from onnxprune.pruning import Settings, inspect_file, prune_file
 from onnxprune.recipe import make_recipe
 from onnxprune.registry import Entry, entries
@@ -89,6 +88,8 @@ def run_recipe(model: Path, recipe: Recipe, settings: Settings) -> Report:
     """Prune a model file as a recipe says."""
     ratios = None
     if recipe.allocation is not None and recipe.allocation.startswith("from:"):
+        from onnxprune.applying import read_ratios, refuse_overwriting
+
         file = Path(recipe.allocation.removeprefix("from:"))
         ratios = read_ratios(file)
         refuse_overwriting(file, model, settings)

@@ -11,6 +11,9 @@ class OnnxpruneError(Exception):
         self.message = message
         self.hint = hint
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class UsageError(OnnxpruneError):
     """A wrong option, argument or recipe."""

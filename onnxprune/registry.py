@@ -140,7 +140,7 @@ def _register(  # noqa: PLR0913 - what one registration says
     if taken and taken.function.__module__ != function.__module__:
         # Of two files of the user's the later one counts.
         if not taken.function.__module__.startswith(USER):
-            raise TypeError(f"{kind} {name}: the name is taken by {taken.kind} {name}")
+            raise TypeError(f"{kind} {name}: the name is taken by {taken.kind} {taken.name}")
         del _entries[taken.name]
     _entries[name] = Entry(
         name=name,

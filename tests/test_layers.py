@@ -19,7 +19,8 @@ LAYERS = [
     ["sizes"],
     ["pruning", "masks"],
     ["comparing", "applying"],
-    ["report", "api"],
+    ["api"],
+    ["report"],
     ["cli"],
 ]
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -6,7 +6,8 @@ from fractions import Fraction
 import numpy as np
 
 from onnxprune.allocations.candidate import Candidate
-from onnxprune.allocations.lowest import Pieces, lowest
+from onnxprune.allocations.groups import Pieces
+from onnxprune.allocations.lowest import lowest
 from onnxprune.registry import allocation
 from onnxprune.selection import Bins, Ranking, Values
 from onnxprune.types import Array

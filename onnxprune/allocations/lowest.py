@@ -6,13 +6,12 @@ until single scores are left. Equal scores go to the earlier tensor first.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
 
 import numpy as np
 
-from onnxprune.selection import Bins, Ranking, Values
+from onnxprune.allocations.groups import Blocks, Groups, Scale, blocks_of, joined, truncated
+from onnxprune.selection import Ranking, Values
 from onnxprune.threads import parallel
 from onnxprune.types import Array
 
@@ -21,86 +20,6 @@ EXPAND = 1 << 18
 
 JOIN = 16
 """So many neighbouring groups count as one where all tensors are looked at together."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Groups:
-    """Scores of one tensor by groups, ascending: bounds and counts."""
-
-    low: Array
-    high: Array
-    counts: Array
-
-
-class Scale(Protocol):
-    """Turns one tensor's ranked values into scores that compare across tensors."""
-
-    tolerance: float
-    """The relative error of a computed score; closer scores are settled exactly."""
-
-    def exponent(self, bins: Bins) -> int | None:
-        """Return by which power of two to scale sums of squares, None if none is needed."""
-
-    def bound(self, bins: Bins) -> tuple[Array, Array]:
-        """Bound the scores of each range of values."""
-
-    def pieces(self, found: Values, bins: Bins) -> "Pieces":
-        """Describe the scores of the copies of each value."""
-
-    def exact(self, ranking: Ranking, value: float, later: int) -> Fraction:
-        """Score one copy of a value exactly, with so many copies ranked after it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pieces:
-    """Copies of values: the one with `j` copies after it scores numerator / (base + j·step).
-
-    Args:
-        values: the values, ascending, with `counts` copies each.
-        numerator: see above, as are `base` and `step`.
-    """
-
-    values: Array
-    counts: Array
-    numerator: Array
-    base: Array
-    step: Array
-
-    def score(self, later: Array) -> Array:
-        """Score the copies of each value that have so many copies after them."""
-        below = self.base + later * self.step
-        scores: Array = np.divide(
-            self.numerator, below, out=np.zeros(below.size), where=below > 0
-        )
-        return scores
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Blocks:
-    """Runs of copies: tensor, value, and how many copies come after the first and the last."""
-
-    tensor: Array
-    pieces: Pieces
-    first: Array
-    last: Array
-
-    def low(self) -> Array:
-        return self.pieces.score(self.first)
-
-    def high(self) -> Array:
-        return self.pieces.score(self.last)
-
-    def counts(self) -> Array:
-        return self.first - self.last + 1
-
-    def take(self, chosen: Array | slice) -> "_Blocks":
-        pieces = self.pieces
-        fields = (pieces.values, pieces.counts, pieces.numerator, pieces.base, pieces.step)
-        taken = Pieces(*(array[chosen].copy() for array in fields))
-        tensor, first, last = (
-            array[chosen].copy() for array in (self.tensor, self.first, self.last)
-        )
-        return _Blocks(tensor, taken, first, last)
 
 
 def lowest(
@@ -120,7 +39,7 @@ def lowest(
 
     def ranges(index: int) -> Groups:
         low, high = scale.bound(bins[index])
-        return _truncated(Groups(low, high, bins[index].counts), limits[index])
+        return truncated(Groups(low, high, bins[index].counts), limits[index])
 
     counts, spans = _narrow(ranges, len(rankings), zeros, scale.tolerance)
 
@@ -134,8 +53,8 @@ def lowest(
     found = parallel(examine, range(len(rankings)))
     left = [limit - count for limit, count in zip(limits, counts, strict=True)]
 
-    def copies(index: int) -> _Blocks:
-        return _blocks(index, scale.pieces(found[index], bins[index]), left[index])
+    def copies(index: int) -> Blocks:
+        return blocks_of(index, scale.pieces(found[index], bins[index]), left[index])
 
     def distinct(index: int) -> Groups:
         blocks = copies(index)
@@ -143,7 +62,7 @@ def lowest(
 
     more, spans = _narrow(distinct, len(rankings), zeros - sum(counts), scale.tolerance)
     counts = [count + extra for count, extra in zip(counts, more, strict=True)]
-    blocks = _joined([copies(index).take(spans[index]) for index in range(len(rankings))])
+    blocks = joined([copies(index).take(spans[index]) for index in range(len(rankings))])
     for tensor, count in _settle(blocks, zeros - sum(counts), rankings, scale).items():
         counts[tensor] += count
     return counts
@@ -196,7 +115,7 @@ def _coarse(groups: Groups) -> Groups:
 
 
 def _settle(
-    blocks: _Blocks, zeros: int, rankings: Sequence[Ranking], scale: Scale
+    blocks: Blocks, zeros: int, rankings: Sequence[Ranking], scale: Scale
 ) -> dict[int, int]:
     """Take the lowest of the blocks' copies, splitting those that straddle the cut."""
     taken: dict[int, int] = {}
@@ -217,7 +136,7 @@ def _settle(
 
 
 def _take_in_order(
-    blocks: _Blocks,
+    blocks: Blocks,
     zeros: int,
     rankings: Sequence[Ranking],
     scale: Scale,
@@ -247,7 +166,7 @@ def _take_in_order(
         zeros -= count
 
 
-def _split(blocks: _Blocks, wide: Array) -> _Blocks:
+def _split(blocks: Blocks, wide: Array) -> Blocks:
     """Cut every block of more than one score into smaller ones, singles if few are left."""
     counts = blocks.counts()
     singles = int(counts[wide].sum()) <= EXPAND
@@ -258,7 +177,7 @@ def _split(blocks: _Blocks, wide: Array) -> _Blocks:
     begin = number * size // parts[chosen]
     end = (number + 1) * size // parts[chosen]
     new = blocks.take(chosen)
-    return _Blocks(new.tensor, new.pieces, new.first - begin, new.first - end + 1)
+    return Blocks(new.tensor, new.pieces, new.first - begin, new.first - end + 1)
 
 
 def _bracket(groups: Sequence[Groups], zeros: int, tolerance: float) -> tuple[float, float]:
@@ -271,31 +190,3 @@ def _bracket(groups: Sequence[Groups], zeros: int, tolerance: float) -> tuple[fl
         place = int(np.searchsorted(np.cumsum(counts[order]), zeros))
         bounds.append(float(scores[order[place]]))
     return bounds[0] * (1 - tolerance), bounds[1] * (1 + tolerance)
-
-
-def _truncated(group: Groups, limit: int) -> Groups:
-    before = np.cumsum(group.counts, dtype=np.int64) - group.counts
-    counts = np.clip(limit - before, 0, group.counts.astype(np.int64))
-    kept = counts > 0
-    return Groups(group.low[kept], group.high[kept], counts[kept])
-
-
-def _blocks(tensor: int, pieces: Pieces, limit: int) -> _Blocks:
-    """Make one block of every value's copies, as far as the tensor may give them."""
-    before = np.cumsum(pieces.counts) - pieces.counts
-    allowed = np.clip(limit - before, 0, pieces.counts)
-    first, last = pieces.counts - 1, pieces.counts - allowed
-    blocks = _Blocks(np.full(pieces.counts.size, tensor), pieces, first, last)
-    return blocks.take(allowed > 0)
-
-
-def _joined(parts: Sequence[_Blocks]) -> _Blocks:
-    fields = ("values", "counts", "numerator", "base", "step")
-    pieces = Pieces(
-        *(np.concatenate([getattr(part.pieces, name) for part in parts]) for name in fields)
-    )
-    tensor, first, last = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("tensor", "first", "last")
-    )
-    return _Blocks(tensor, pieces, first, last)

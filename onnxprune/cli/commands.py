@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-import onnxprune.masks as mask_files
 from onnxprune.api import methods as list_methods
 from onnxprune.api import run_recipe
-from onnxprune.applying import apply_masks
+from onnxprune.cli.meter import Meter
 from onnxprune.cli.options import (
     Allocation,
     Compressed,
@@ -43,14 +40,11 @@ from onnxprune.cli.options import (
     Seed,
     Sparsity,
 )
-from onnxprune.cli.show import Meter, check_reports, make_console, present
+from onnxprune.cli.show import check_reports, present
 from onnxprune.cli.words import Grouped
-from onnxprune.comparing import compare
 from onnxprune.errors import UsageError
 from onnxprune.pruning import Settings, default_output, inspect_file
 from onnxprune.recipe import make_recipe, read_recipe
-from onnxprune.report.as_json import comparison_to_json
-from onnxprune.report.terminal import print_on, render_comparison
 from onnxprune.report.text import count, percent, show
 from onnxprune.types import Recipe
 
@@ -149,19 +143,10 @@ def methods(as_json: Json = False) -> None:
             json.dumps([asdict(info) for info in found], indent=2, default=str) + "\n"
         )
         return
-    table = Table(box=None, pad_edge=False, show_header=True, header_style="")
-    table.add_column("name", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("what it does, and where it comes from", overflow="fold")
-    for info in found:
-        needs = f"; needs {', '.join(info.needs)}" if info.needs else ""
-        own = "".join(f"; --set {name}={value}" for name, value in info.options.items())
-        table.add_row(
-            Text("\n".join((info.name, *info.aliases))),
-            Text(info.kind),
-            Text(f"{info.summary}\n{info.paper}{needs}{own}"),
-        )
-    print_on(make_console(), table)
+    from onnxprune.cli.console import make_console
+    from onnxprune.report.terminal import print_on, render_methods
+
+    print_on(make_console(), render_methods(found))
 
 
 @mask.command("export", cls=Grouped)
@@ -172,7 +157,9 @@ def mask_export(
     quiet: Quiet = False,
 ) -> None:
     """Write the mask that a pruned model's zeros make."""
-    made = mask_files.export(pruned, output, force)
+    from onnxprune.masks import export
+
+    made = export(pruned, output, force)
     if not quiet:
         share = percent(made.zeros / made.size if made.size else 0.0)
         sys.stdout.write(
@@ -194,6 +181,8 @@ def mask_apply(
     no_verify: NoVerify = False,
 ) -> None:
     """Zero in a model what a mask found on another does not keep."""
+    from onnxprune.applying import apply_masks
+
     check_reports(report or [], [model, output or default_output(model), masks])
     with Meter(quiet) as meter:
         settings = Settings(
@@ -210,6 +199,11 @@ def mask_compare(
     as_json: Json = False,
 ) -> None:
     """Compare two masks layer by layer: ratios, and whether the same weights stay."""
+    from onnxprune.cli.console import make_console
+    from onnxprune.comparing import compare
+    from onnxprune.report.as_json import comparison_to_json
+    from onnxprune.report.terminal import print_on, render_comparison
+
     result = compare(first, second)
     if as_json:
         sys.stdout.write(comparison_to_json(result) + "\n")

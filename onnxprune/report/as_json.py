@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from onnxprune.comparing import Comparison
 from onnxprune.types import Report, TensorReport
 from onnxprune.version import __version__
+
+if TYPE_CHECKING:
+    from onnxprune.comparing import Comparison
 
 SCHEMA = 1
 
@@ -53,7 +55,7 @@ def to_json(report: Report) -> str:
     return json.dumps(to_dict(report), indent=2, allow_nan=False)
 
 
-def comparison_to_json(comparison: Comparison) -> str:
+def comparison_to_json(comparison: "Comparison") -> str:
     """Return a comparison of masks as JSON text."""
     return json.dumps({"schema": SCHEMA, **asdict(comparison)}, indent=2, allow_nan=False)
 

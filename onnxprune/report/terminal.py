@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from onnxprune.api import MethodInfo
 from onnxprune.comparing import Comparison
 from onnxprune.report.text import (
     HONEST,
@@ -105,6 +106,23 @@ def render_comparison(comparison: Comparison, plain: bool) -> RenderableType:
         f" random masks with these ratios: {percent(comparison.chance)}",
     ]
     return Group(table, Text(), *(Text(line) for line in lines))
+
+
+def render_methods(found: Sequence[MethodInfo]) -> RenderableType:
+    """Build the list of methods and allocations."""
+    table = _empty_table(plain=True)
+    table.add_column("name", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("what it does, and where it comes from", overflow="fold")
+    for info in found:
+        needs = f"; needs {', '.join(info.needs)}" if info.needs else ""
+        own = "".join(f"; --set {name}={value}" for name, value in info.options.items())
+        table.add_row(
+            Text("\n".join((info.name, *info.aliases))),
+            Text(info.kind),
+            Text(f"{info.summary}\n{info.paper}{needs}{own}"),
+        )
+    return table
 
 
 def print_report(report: Report, console: Console) -> None:
