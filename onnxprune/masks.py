@@ -25,7 +25,7 @@ SCHEMA = 1
 INDEX = "index"
 TOTAL_LIMIT = 1 << 34
 INDEX_LIMIT = 1 << 28
-RANKS, SIZES = 64, 1 << 40
+RANKS, SIZE_LIMIT = 64, 1 << 40
 HEADER = 1 << 12
 """The most bytes that numpy's header of a flat array takes."""
 
@@ -129,7 +129,8 @@ class MaskFile:
             self.source = str(index["source"])
             for number, tensor in enumerate(index["tensors"]):
                 path, shape = str(tensor["path"]), tuple(int(n) for n in tensor["shape"])
-                possible = len(shape) <= RANKS and all(0 <= size < SIZES for size in shape)
+                possible = len(shape) <= RANKS and all(size >= 0 for size in shape)
+                possible = possible and math.prod(size or 1 for size in shape) <= SIZE_LIMIT
                 if path in self.shapes or not possible:
                     raise InputError(f"the mask of '{path}' is given twice or has a bad shape")
                 self.shapes[path] = shape

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
 
 import numpy as np
 
@@ -141,8 +143,8 @@ class Ranking:
         self._known = (first, last, merged)
         return Values(merged.values, merged.counts, above)
 
-    def exact_square_sum(self, value: float, exponent: int) -> float:
-        """Sum the squares of all scores above a value without rounding errors adding up.
+    def exact_square_sum(self, value: float, exponent: int) -> Fraction:
+        """Sum the squares of all scores above a value without any rounding.
 
         Args:
             value: the score.
@@ -154,7 +156,11 @@ class Ranking:
                 tail = scaled(chunk[chunk > value], exponent)
                 yield from (tail * tail).tolist()
 
-        return math.fsum(squares())
+        # A correctly rounded sum, then what it misses, and so on: together they are exact.
+        parts: list[float] = []
+        while rest := math.fsum(chain(squares(), (-part for part in parts))):
+            parts.append(rest)
+        return sum(map(Fraction, parts), Fraction(0))
 
     def cut(self, zeros: int) -> Cut:
         """Find where to cut so that exactly `zeros` scores fall away."""

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from onnxprune.allocations.candidate import Candidate
-from onnxprune.allocations.groups import Pieces
+from onnxprune.allocations.groups import Exact, Pieces
 from onnxprune.allocations.lowest import lowest
 from onnxprune.registry import allocation
 from onnxprune.selection import Bins, Ranking, Values
@@ -40,6 +40,6 @@ class Plain:
         ones = np.ones(values.size)
         return Pieces(values, found.counts, values, ones, np.zeros(values.size))
 
-    def exact(self, ranking: Ranking, value: float, later: int) -> Fraction:
+    def exact(self, ranking: Ranking, value: float) -> Exact:
         """Return the value, which is exact already."""
-        return Fraction(value)
+        return Exact(Fraction(value), Fraction(1), Fraction(0))

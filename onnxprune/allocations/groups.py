@@ -35,8 +35,22 @@ class Scale(Protocol):
     def pieces(self, found: Values, bins: Bins) -> "Pieces":
         """Describe the scores of the copies of each value."""
 
-    def exact(self, ranking: Ranking, value: float, later: int) -> Fraction:
-        """Score one copy of a value exactly, with so many copies ranked after it."""
+    def exact(self, ranking: Ranking, value: float) -> "Exact":
+        """Describe the scores of a value's copies without rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """What Pieces says of one value, in exact arithmetic."""
+
+    numerator: Fraction
+    base: Fraction
+    step: Fraction
+
+    def score(self, later: int) -> Fraction:
+        """Score the copy that has so many copies after it."""
+        below = self.base + later * self.step
+        return self.numerator / below if below else Fraction(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

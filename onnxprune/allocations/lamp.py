@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from onnxprune.allocations.candidate import Candidate
-from onnxprune.allocations.groups import Pieces
+from onnxprune.allocations.groups import Exact, Pieces
 from onnxprune.allocations.lowest import lowest
 from onnxprune.registry import allocation
 from onnxprune.selection import Bins, Ranking, Values, scaled
@@ -51,13 +51,12 @@ class Lamp:
         values = found.values.astype(np.float64)
         return Pieces(values, found.counts, squares, base, squares)
 
-    def exact(self, ranking: Ranking, value: float, later: int) -> Fraction:
-        """Score one copy of a value from a sum without accumulated rounding errors."""
+    def exact(self, ranking: Ranking, value: float) -> Exact:
+        """Score copies of a value from a sum without rounding."""
         exponent = _exponent(ranking.bins())
         square = (Fraction(value) / Fraction(2) ** exponent) ** 2
-        above = Fraction(ranking.exact_square_sum(value, exponent))
-        below = above + (later + 1) * square
-        return square / below if below else Fraction(0)
+        above = ranking.exact_square_sum(value, exponent)
+        return Exact(square, above + square, square)
 
 
 def _exponent(bins: Bins) -> int:

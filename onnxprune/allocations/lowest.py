@@ -10,7 +10,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from onnxprune.allocations.groups import Blocks, Groups, Scale, blocks_of, joined, truncated
+from onnxprune.allocations.groups import (
+    Blocks,
+    Exact,
+    Groups,
+    Scale,
+    blocks_of,
+    joined,
+    truncated,
+)
 from onnxprune.selection import Ranking, Values
 from onnxprune.threads import parallel
 from onnxprune.types import Array
@@ -143,27 +151,49 @@ def _take_in_order(
     taken: dict[int, int],
 ) -> None:
     """Take from blocks of one score each; those too close to tell apart are scored exactly."""
-    scores = blocks.low()
+    scores: list[float | Fraction] = blocks.low().tolist()
     several = np.unique(blocks.tensor).size > 1
-    exact: list[Fraction] | None = None
     if scale.tolerance and several and blocks.counts().sum() > zeros:
-        exact = [
-            scale.exact(rankings[int(tensor)], float(value), int(later))
-            for tensor, value, later in zip(
-                blocks.tensor, blocks.pieces.values, blocks.last, strict=True
-            )
-        ]
+        blocks = _apart(blocks)
+        scores = _exact_scores(blocks, rankings, scale)
 
-    def place(index: int) -> tuple[Fraction | float, int, float, int]:
-        score = exact[index] if exact is not None else float(scores[index])
+    def place(index: int) -> tuple[float | Fraction, int, float, int]:
         value = float(blocks.pieces.values[index])
-        return score, int(blocks.tensor[index]), value, -int(blocks.first[index])
+        return scores[index], int(blocks.tensor[index]), value, -int(blocks.first[index])
 
-    for index in sorted(range(scores.size), key=place):
+    counts = blocks.counts()
+    for index in sorted(range(len(scores)), key=place):
         tensor = int(blocks.tensor[index])
-        count = min(zeros, int(blocks.counts()[index]))
+        count = min(zeros, int(counts[index]))
         taken[tensor] = taken.get(tensor, 0) + count
         zeros -= count
+
+
+def _apart(blocks: Blocks) -> Blocks:
+    """Separate copies whose scores differ by less than float64 can tell."""
+    different = (
+        (blocks.counts() > 1) & (blocks.pieces.numerator > 0) & (blocks.pieces.step > 0)
+    )
+    if not different.any() or int(blocks.counts()[different].sum()) > EXPAND:
+        return blocks
+    return _split(blocks, different)
+
+
+def _exact_scores(
+    blocks: Blocks, rankings: Sequence[Ranking], scale: Scale
+) -> list[float | Fraction]:
+    known: dict[tuple[int, float], Exact] = {}
+    scores: list[float | Fraction] = []
+    for tensor, value, later in zip(
+        blocks.tensor.tolist(),
+        blocks.pieces.values.tolist(),
+        blocks.last.tolist(),
+        strict=True,
+    ):
+        if (tensor, value) not in known:
+            known[tensor, value] = scale.exact(rankings[tensor], value)
+        scores.append(known[tensor, value].score(later))
+    return scores
 
 
 def _split(blocks: Blocks, wide: Array) -> Blocks:

@@ -60,6 +60,14 @@ def test_looking_at_few_scores_at_once_changes_nothing(
         assert call(find("lamp"), candidates(tensors), zeros) == wanted
 
 
+def test_tails_that_differ_by_less_than_a_double_can_hold_are_told_apart() -> None:
+    tensors = [
+        np.array([[1e-25, 0.1]], np.float32),
+        np.array([[1e-25, 1e-24, 0.1]], np.float32),
+    ]
+    assert call(find("lamp"), candidates(tensors), 1) == [0, 1]
+
+
 def test_copies_of_a_tensor_in_another_order_give_the_same_number() -> None:
     values = np.random.default_rng(1).standard_normal((40, 50)).astype(np.float32)
     shuffled = np.random.default_rng(2).permutation(values.reshape(-1)).reshape(50, 40)
