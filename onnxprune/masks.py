@@ -4,6 +4,8 @@ import contextlib
 import io
 import json
 import math
+import operator
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -30,8 +32,15 @@ HEADER = 1 << 12
 """The most bytes that numpy's header of a flat array takes."""
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-ENCRYPTED = 1
-"""The bit of a member's flags that says so."""
+UNREADABLE = 0x61
+"""The bits of a member's flags that say it is encrypted or a patch."""
+
+FLAT = re.compile(
+    rb"\x93NUMPY\x01\x00(..)\{'descr': '\|u1', 'fortran_order': False,"
+    rb" 'shape': \((\d{1,15}),\), \} *\n",
+    re.DOTALL,
+)
+"""How numpy begins a flat array of bytes; numpy's own reader takes a header for Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,7 @@ class MaskFile:
         for info in self._archive.infolist():
             if "/" in info.filename or "\\" in info.filename:
                 raise UnsafeError("a member has a path for a name")
-            if info.flag_bits & ENCRYPTED or info.compress_type not in METHODS:
+            if info.flag_bits & UNREADABLE or info.compress_type not in METHODS:
                 raise InputError("a member is encrypted or compressed in an unknown way")
         total = sum(info.file_size for info in self._archive.infolist())
         if total > TOTAL_LIMIT:
@@ -128,7 +137,7 @@ class MaskFile:
                 raise InputError(f"mask file of schema {index['schema']}, known is {SCHEMA}")
             self.source = str(index["source"])
             for number, tensor in enumerate(index["tensors"]):
-                path, shape = str(tensor["path"]), tuple(int(n) for n in tensor["shape"])
+                path, shape = str(tensor["path"]), tuple(map(operator.index, tensor["shape"]))
                 possible = len(shape) <= RANKS and all(size >= 0 for size in shape)
                 possible = possible and math.prod(size or 1 for size in shape) <= SIZE_LIMIT
                 if path in self.shapes or not possible:
@@ -155,14 +164,11 @@ class MaskFile:
 
 def _array(data: bytes) -> Array:
     """Read a flat array of bytes as numpy writes it, without what else its format allows."""
-    stream = io.BytesIO(data)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError("not written by numpy's first format")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    if len(shape) != 1 or dtype != np.uint8:
-        raise ValueError("not an array of bytes")
-    values: Array = np.frombuffer(data, np.uint8, offset=stream.tell())
-    if values.size != shape[0]:
+    head = FLAT.match(data)
+    if head is None or head.end() != 10 + int.from_bytes(head[1], "little"):
+        raise ValueError("not a flat array of bytes, as numpy writes it")
+    values: Array = np.frombuffer(data, np.uint8, offset=head.end())
+    if values.size != int(head[2]):
         raise ValueError("cut short, or followed by something else")
     return values
 
@@ -249,6 +255,6 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except OnnxpruneError as error:
-        if not error.message.startswith(str(path)):
+        if not error.message.startswith(f"{path}: "):
             error.message = f"{path}: {error.message}"
         raise

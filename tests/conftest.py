@@ -7,12 +7,13 @@ os.environ.update(TTY_COMPATIBLE="0", _TYPER_FORCE_DISABLE_TERMINAL="1")
 for variable in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
     os.environ.pop(variable, None)
 
-from collections.abc import Callable  # noqa: E402 - see above
+from collections.abc import Callable, Iterator  # noqa: E402 - see above
 from pathlib import Path  # noqa: E402
 from typing import NamedTuple  # noqa: E402
 
 import pytest  # noqa: E402
 
+from onnxprune import registry  # noqa: E402
 from onnxprune.cli import main  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +37,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def digits() -> Path:
     """The shipped model."""
     return ROOT / "examples" / "digits" / "digits.onnx"
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Iterator[None]:
+    """Forget what a test registers: other tests go over all methods there are."""
+    before = {entry.name: entry for entry in registry.entries()}
+    yield
+    registry._entries.clear()
+    registry._entries.update(before)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
@@ -183,6 +183,7 @@ def test_a_constant_node_gives_back_its_floats(tmp_path: Path, how: str) -> None
     length=st.booleans(),
     range_=st.tuples(st.integers(0, 12), st.integers(0, 12)).map(sorted),
 )
+@settings(deadline=None)
 def test_external_values_lie_where_their_offset_says(
     tmp_path_factory: pytest.TempPathFactory,
     before: bytes,

@@ -13,8 +13,8 @@ import pytest
 
 from onnxprune.errors import InputError, OutputError
 from onnxprune.formats import onnx_save
+from tests.formats.data_files import hashes
 from tests.formats.files_made import FLOAT, one_weight, outside, prune, some, tensor
-from tests.formats.test_onnx_save_external import hashes
 
 SHAPE = (400, 500)
 

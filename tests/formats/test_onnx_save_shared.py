@@ -10,6 +10,7 @@ from onnxprune.errors import UnsupportedError
 from onnxprune.formats.onnx_file import load_onnx
 from onnxprune.pruning import Settings, prune_file
 from onnxprune.recipe import make_recipe
+from tests.formats.data_files import SHAPE, hashes, one_file, runs_alike, write
 from tests.formats.files_made import (
     FLOAT,
     FLOAT16,
@@ -24,9 +25,6 @@ from tests.formats.files_made import (
     tensor,
     zeroed,
 )
-from tests.formats.test_onnx_save_external import hashes, one_file, runs_alike, write
-
-SHAPE = (8, 9)
 
 
 def over(folder: Path, *places: tuple[str, int], extra: bytes = b"") -> Path:

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxprune.errors import InputError, LimitError, OnnxpruneError, UnsupportedError
 from onnxprune.formats.files import open_regular
 from onnxprune.formats.onnx_file import load_onnx
-from onnxprune.formats.onnx_wire import Scan, scan
+from onnxprune.formats.onnx_wire import SCHEMA, Scan, scan
 from tests.formats.files_made import (
     BFLOAT16,
     DOUBLE,
@@ -152,6 +152,25 @@ def test_tensors_are_found_wherever_a_model_may_hold_them(tmp_path: Path) -> Non
     assert len(found.skeleton) < 1800 < len(content)
 
 
+MESSAGES = {
+    "model": onnx.ModelProto,
+    "graph": onnx.GraphProto,
+    "node": onnx.NodeProto,
+    "attribute": onnx.AttributeProto,
+    "function": onnx.FunctionProto,
+    "sparse": onnx.SparseTensorProto,
+    "training": onnx.TrainingInfoProto,
+    "value": onnx.ValueInfoProto,
+    "type": onnx.TypeProto,
+    "map": onnx.TypeProto.Map,
+}
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_the_fields_that_are_known_are_those_of_onnx(kind: str) -> None:
+    assert set(SCHEMA[kind]) == set(MESSAGES[kind].DESCRIPTOR.fields_by_number)
+
+
 def test_unknown_fields_are_counted_and_stay_in_the_skeleton(tmp_path: Path) -> None:
     new = field(3000, b"from the future") + number_field(3001, 5)
     new += varint(3002 << 3 | FIXED32) + bytes(4) + varint(3003 << 3 | FIXED64) + bytes(8)
@@ -234,6 +253,7 @@ def test_every_cut_of_a_model_is_bad_input_or_a_smaller_model(tmp_path: Path) ->
         (varint(10 << 3 | FIXED64) + bytes(7), InputError),
         (varint(15 << 3 | FIXED32) + bytes(3), InputError),
         (field(13, field(1, b"location")) * 2, InputError),
+        (number_field(14, 0) * 2, InputError),
     ],
 )
 def test_what_is_given_twice_or_breaks_off_is_refused(
@@ -245,6 +265,17 @@ def test_what_is_given_twice_or_breaks_off_is_refused(
         content = one_weight(FLOAT, weight, (3, 4)) + part
     with pytest.raises(error):
         scanned(tmp_path, content)
+
+
+@pytest.mark.parametrize("number", [5, 6, 22])
+def test_an_attribute_has_one_value(tmp_path: Path, number: int) -> None:
+    def content(values: bytes) -> bytes:
+        node = field(1, field(5, values))
+        return number_field(1, 10) + field(7, node)
+
+    assert scanned(tmp_path, content(field(number, b"") + field(1, b"a"))).unknown_fields == 0
+    with pytest.raises(InputError, match="appears twice"):
+        scanned(tmp_path, content(field(number, b"") * 2))
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"n" * 4097])

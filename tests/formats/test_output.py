@@ -170,9 +170,13 @@ def test_a_temporary_is_gone_after_an_error(tmp_path: Path) -> None:
 
 def test_nothing_stays_open(model: Path, tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
+    for name in ("abandoned", "another"):
+        (tmp_path / f".{name}{SUFFIX}").write_bytes(b"left behind")
     prune(model, tmp_path / "out.onnx")
     with pytest.raises(UsageError):
         prune(model, tmp_path / "out.onnx")
+    with pytest.raises(ZeroDivisionError), Temporary(tmp_path / "other"):
+        raise ZeroDivisionError
     assert len(os.listdir("/proc/self/fd")) == before
 
 

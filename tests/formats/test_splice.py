@@ -90,7 +90,7 @@ def applied(data: bytes, splices: list[Splice]) -> bytes:
 
 
 @given(models(), st.data())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_replaced_texts_are_written_as_protobuf_writes_them(
     model: onnx.ModelProto, draw: st.DataObject
 ) -> None:
@@ -108,6 +108,7 @@ def test_replaced_texts_are_written_as_protobuf_writes_them(
 
 
 @given(models(), st.data())
+@settings(deadline=None)
 def test_parts_of_a_text_may_be_replaced_one_by_one(
     model: onnx.ModelProto, draw: st.DataObject
 ) -> None:

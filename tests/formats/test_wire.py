@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from google.protobuf import struct_pb2
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxprune.errors import InputError
@@ -41,11 +41,13 @@ def pattern(count: int) -> bytes:
 
 
 @given(UINT64)
+@settings(deadline=None)
 def test_a_varint_is_written_as_protobuf_writes_it(number: int) -> None:
     assert encode_varint(number) == varint(number)
 
 
 @given(UINT64, st.integers(1, 10))
+@settings(deadline=None)
 def test_a_varint_comes_back_from_any_width(number: int, width: int) -> None:
     written = encode_varint(number, width)
     assert len(written) == max(width, len(varint(number)))
@@ -54,6 +56,7 @@ def test_a_varint_comes_back_from_any_width(number: int, width: int) -> None:
 
 
 @given(UINT64, st.integers(1, 10), BORDERS)
+@settings(deadline=None)
 def test_a_varint_comes_back_across_the_border_of_a_window(
     number: int, width: int, at: int
 ) -> None:
@@ -65,11 +68,13 @@ def test_a_varint_comes_back_across_the_border_of_a_window(
 
 
 @given(st.integers(-(1 << 63), (1 << 63) - 1))
+@settings(deadline=None)
 def test_a_negative_number_comes_back_from_its_64_bits(number: int) -> None:
     assert signed(number & (1 << 64) - 1) == number
 
 
 @given(st.text(max_size=300))
+@settings(deadline=None)
 def test_a_field_is_written_as_protobuf_writes_it(text: str) -> None:
     proto = struct_pb2.Value(string_value=text) if text else None
     written = encode_field(3, text.encode())
@@ -77,6 +82,7 @@ def test_a_field_is_written_as_protobuf_writes_it(text: str) -> None:
 
 
 @given(UINT64, st.integers(1, 10), st.integers(1, 10))
+@settings(deadline=None)
 def test_a_varint_that_breaks_off_is_bad_input(number: int, width: int, gone: int) -> None:
     written = encode_varint(number, width)
     kept = max(0, len(written) - gone)
@@ -104,6 +110,7 @@ def test_there_is_no_varint_behind_the_end_of_a_file() -> None:
 
 
 @given(st.lists(st.tuples(BORDERS, st.integers(0, 40)), max_size=8))
+@settings(deadline=None)
 def test_bytes_are_the_same_in_whatever_order_they_are_read(
     ranges: list[tuple[int, int]],
 ) -> None:

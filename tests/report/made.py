@@ -33,12 +33,15 @@ def tensor(path: str, zeros: int = 16, **settings: object) -> TensorReport:
     return TensorReport(made, Tally(0, zeros, 1.0, 0.75), zeros)
 
 
+ASKED = Recipe(0.5)
+
+
 def report(
     tensors: Sequence[TensorReport],
     skipped: Sequence[Skipped] = (),
     warnings: Sequence[str] = (),
     model: str = "m.onnx",
-    recipe: Recipe | None = Recipe(0.5),
+    recipe: Recipe | None = ASKED,
 ) -> Report:
     """Make a report of some tensors."""
     size = sum(one.weight.size for one in tensors)

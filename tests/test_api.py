@@ -1,0 +1,151 @@
+"""The commands as Python functions: the same options, numbers and errors."""
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onnxprune
+from onnxprune.cli.commands import command
+from onnxprune.errors import InputError, OutputError, TargetError, UsageError
+from onnxprune.report.as_json import to_dict
+from onnxprune.types import Recipe, Report
+from tests.conftest import Ran
+
+Run = Callable[..., Ran]
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    for name in onnxprune.__all__:
+        assert getattr(onnxprune, name) is not None
+    assert callable(onnxprune.methods)
+    assert callable(onnxprune.allocation)
+    with pytest.raises(AttributeError, match="module 'onnxprune' has no attribute 'nothing'"):
+        _ = onnxprune.nothing
+
+
+def test_the_function_has_the_options_of_the_command() -> None:
+    parameters = inspect.signature(onnxprune.prune).parameters
+    settings = {"model", "output", "force", "dry_run", "verify", "compressed_size"}
+    assert parameters.keys() == {
+        *(field.name for field in fields(Recipe)),
+        *settings,
+        "allow_hardlinks",
+    }
+    options = {option.name for option in command.commands["prune"].params}
+    # What is only printed has no place in a function's options.
+    assert parameters.keys() - {"verify"} == options - {
+        *("recipe", "as_json", "report", "quiet", "no_verify")
+    }
+
+
+def test_a_default_of_the_function_is_that_of_the_recipe() -> None:
+    default = Recipe()
+    parameters = inspect.signature(onnxprune.prune).parameters
+    for field in fields(Recipe):
+        value = parameters[field.name].default
+        assert value in (None, getattr(default, field.name)), field.name
+
+
+@pytest.mark.parametrize("spelled", [0.9, "0.9", "90%", np.float64(0.9), np.float32(0.9)])
+def test_the_function_reports_what_the_command_prints(
+    spelled: float | str, run: Run, digits: Path
+) -> None:
+    report = onnxprune.prune(digits, spelled, dry_run=True, verify=False)
+    assert isinstance(report, Report)
+    printed = json.loads(run(digits, "-s", "0.9", "--dry-run", "--json", "--no-verify").out)
+    found = json.loads(json.dumps(to_dict(report)))
+    assert found | {"seconds": 0} == printed | {"seconds": 0}
+    assert report.zeros == report.mask_zeros == 64_411
+
+
+def test_paths_may_be_strings_and_all_options_are_heard(digits: Path, tmp_path: Path) -> None:
+    report = onnxprune.prune(
+        str(digits),
+        0.5,
+        "random",
+        allocation="min_threshold",
+        output=str(tmp_path / "o.onnx"),
+        include=["conv*", "fc*"],
+        exclude=("fc2*",),
+        layer={"conv1*": 0.25},
+        max_layer_sparsity=0.9,
+        min_kept=20,
+        min_size=100,
+        seed=3,
+        options={"sigma": 64},
+        verify=False,
+        compressed_size=True,
+    )
+    assert report.output == str(tmp_path / "o.onnx")
+    assert [tensor.weight.path for tensor in report.tensors] == [
+        f"{name}.weight" for name in ("conv1", "conv2", "fc1")
+    ]
+    assert report.tensors[0].mask_zeros == 36
+    assert report.recipe == Recipe(
+        sparsity=0.5,
+        method="random",
+        allocation="min_threshold",
+        options={"sigma": 64},
+        include=("conv*", "fc*"),
+        exclude=("fc2*",),
+        layer={"conv1*": 0.25},
+        max_layer_sparsity=0.9,
+        min_kept=20,
+        min_size=100,
+        seed=3,
+    )
+    assert report.verified == "not verified"
+    assert not report.sizes.estimated
+
+
+def test_an_inspection_counts_without_changing(digits: Path) -> None:
+    before = digits.read_bytes()
+    report = onnxprune.inspect(digits, verify=False, compressed_size=True)
+    assert (report.size, report.zeros, report.output, report.recipe) == (71_568, 0, None, None)
+    assert digits.read_bytes() == before
+
+
+def test_errors_are_raised_with_their_file_and_sentence(digits: Path, tmp_path: Path) -> None:
+    output = tmp_path / "o.onnx"
+    with pytest.raises(UsageError, match=r"did you mean|lies in \[0, 1\), got 90"):
+        onnxprune.prune(digits, 90, output=output)
+    with pytest.raises(InputError, match=r"none\.onnx: no such file") as refused:
+        onnxprune.prune(tmp_path / "none.onnx", 0.5, output=output)
+    assert str(refused.value) == refused.value.message
+    with pytest.raises(TargetError, match="the caps on tensors"):
+        onnxprune.prune(digits, 0.9, max_layer_sparsity=0.5, output=output, verify=False)
+    with pytest.raises(OutputError, match="there is no folder"):
+        onnxprune.prune(digits, 0.9, output=tmp_path / "no" / "o.onnx", verify=False)
+    with pytest.raises(UsageError, match="how much should go"):
+        onnxprune.prune(digits, output=output, verify=False)
+    with pytest.raises(UsageError, match="--include takes globs, not 3"):
+        onnxprune.prune(digits, 0.5, include=3, output=output)  # type: ignore[arg-type]
+    with pytest.raises(onnxprune.OnnxpruneError):
+        onnxprune.inspect(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_methods_are_listed_with_what_they_need() -> None:
+    listed = {info.name: info for info in onnxprune.methods()}
+    assert listed["random"].needs == ("rng",)
+    assert listed["erk"].options == {"power": 1.0}
+    assert listed["min_threshold"].aliases == ("mt",)
+    assert listed["lamp"].paper == "Lee et al. 2021, arXiv:2010.07611"
+    assert {info.kind for info in listed.values()} == {"method", "allocation"}
+    assert [info.kind for info in onnxprune.methods()] == sorted(
+        info.kind for info in onnxprune.methods()
+    )
+
+
+def test_masks_of_arrays_come_back_from_the_public_module(
+    digits: Path, tmp_path: Path
+) -> None:
+    onnxprune.prune(digits, 0.5, output=tmp_path / "o.onnx", verify=False)
+    onnxprune.masks.export(tmp_path / "o.onnx", tmp_path / "m.npz")
+    masks = onnxprune.masks.load(tmp_path / "m.npz")
+    assert sum(int(mask.sum()) for mask in masks.values()) == 71_568 // 2
