@@ -157,7 +157,7 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OnnxpruneError as error:
-        if error.exit_code in (3, 4, 5, 6, 7, 9) and not error.message.startswith(str(path)):
+        if error.exit_code in (3, 4, 5, 6, 7, 9) and not error.message.startswith(f"{path}: "):
             error.message = f"{path}: {error.message}"
         raise
 

@@ -100,6 +100,7 @@ def test_files_of_one_name_do_not_disturb_each_other(file: Callable[..., Path]) 
     other = file(GOOD.replace('"mine"', '"yours"'), "other/mine.py")
     assert find(str(one)).name == "mine"
     assert find(str(other)).name == "yours"
+    assert {"mine", "yours"} <= {entry.name for entry in entries()}
     # The later of two methods of one name counts.
     third = file(GOOD.replace("power: float = 1.0", "factor: float = 2.0"), "third.py")
     assert find(str(third)).options == {"factor": 2.0}

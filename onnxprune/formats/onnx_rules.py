@@ -159,7 +159,18 @@ BIASES = {
     ("MultiHeadAttention", 3),
 }
 RECURRENT_STATE = {("LSTM", 5), ("LSTM", 6), ("LSTM", 7), ("GRU", 5), ("RNN", 5)}
-SCALES = {"QuantizeLinear", "DequantizeLinear"} | {op for _, op in QUANTIZED}
+SCALED = {"QuantizeLinear", "DequantizeLinear"} | {op for _, op in QUANTIZED}
+OPERATORS = {
+    **dict.fromkeys(NORMALIZATIONS, "normalisation"),
+    **dict.fromkeys(("Add", "Sub"), "added (a bias or an offset)"),
+    **dict.fromkeys(("Mul", "Div"), "multiplied (a scale)"),
+    "PRelu": "PReLU slope",
+}
+PLACES = {
+    **dict.fromkeys(BIASES, "bias"),
+    **dict.fromkeys(RECURRENT_STATE, "state or peephole of a recurrent layer"),
+    ("Gather", 0): "looked up by Gather along an inner axis",
+}
 
 
 def reason(node: onnx.NodeProto | None, index: int) -> str:
@@ -167,20 +178,9 @@ def reason(node: onnx.NodeProto | None, index: int) -> str:
     if node is None:
         return "output of the graph"
     op = node.op_type
-    if op in NORMALIZATIONS:
-        return "normalisation"
-    if (op, index) in BIASES:
-        return "bias"
-    if (op, index) in RECURRENT_STATE:
-        return "state or peephole of a recurrent layer"
-    if op == "PRelu":
-        return "PReLU slope"
-    if op in ("Add", "Sub"):
-        return "added (a bias or an offset)"
-    if op in ("Mul", "Div"):
-        return "multiplied (a scale)"
-    if op in SCALES and index > 0:
+    known = PLACES.get((op, index)) or OPERATORS.get(op)
+    if known is not None:
+        return known
+    if op in SCALED and index > 0:
         return "scale of quantised values"
-    if op == "Gather" and index == 0:
-        return "looked up by Gather along an inner axis"
     return f"input {index} of {op}, which is no weight"

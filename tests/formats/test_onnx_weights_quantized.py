@@ -153,3 +153,12 @@ def test_integers_without_any_scale_count_as_they_are_and_say_so() -> None:
     found = look(model([node("MatMulInteger x w -> y")], {"x": ("N", 3)}, "y", [q]))
     assert np.array_equal(found.matrices["w"], numpy_helper.to_array(q).T)
     assert found.warnings == ["the scale of 'w' was not found: its integers count as 1"]
+
+
+def test_an_integer_weight_whose_scale_cannot_be_read_is_listed() -> None:
+    nodes = [node("DequantizeLinear q s -> w"), node("MatMul x w -> y")]
+    wrong = constant("s", [1.0, 2.0, 3.0])
+    integers = weight("q", 4, 5, dtype=np.int8)
+    found = look(model(nodes, {"x": [1, 4]}, "y", [integers, wrong]))
+    assert not found.weights
+    assert found.skipped["q"] == "integers without a known scale"

@@ -96,9 +96,9 @@ def test_the_page_loads_nothing_and_has_every_number() -> None:
 
 
 def cells(line: str) -> list[str]:
-    """Split a row of a Markdown table and undo its escapes."""
-    inner = line.removeprefix("| ").removesuffix(" |")
-    return [html.unescape(re.sub(r"\\(.)", r"\1", part)) for part in inner.split(" | ")]
+    """Split a row of a Markdown table as its readers do, and undo the escapes."""
+    parts = re.split(r"(?<!\\)\|", line.removeprefix("|").removesuffix("|"))
+    return [html.unescape(re.sub(r"\\(.)", r"\1", part.strip())) for part in parts]
 
 
 def test_the_markdown_has_one_row_per_tensor_and_no_markup_from_names() -> None:
