@@ -45,9 +45,8 @@ class Window:
 
     def keys(self, scores: Array) -> Array:
         """Return the number of the range that each score lies in."""
-        # The sum drops the sign of negative zeros.
-        bits = (scores + scores.dtype.type(0)).view(self._bits)
-        numbers = np.right_shift(bits, self._shift, out=bits)
+        # A negative zero becomes a negative number, which falls into the lowest range, too.
+        numbers = np.right_shift(scores.view(self._bits), self._shift)
         np.subtract(numbers, self._base, out=numbers)
         clipped: Array = np.clip(numbers, 0, self.size - 1, out=numbers)
         return clipped

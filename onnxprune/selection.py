@@ -128,14 +128,16 @@ class Ranking:
             return Values(known[2].values[inside], known[2].counts[inside])
         parts: list[Values] = []
         above = 0.0
+        smallest, largest = binning.edges(np.array([first, last]))
         for chunk in self.chunks():
-            keys = binning.keys(chunk)
+            # The edges of fine ranges are scores themselves; others compare in float64.
+            exact = chunk.dtype if isinstance(binning, Window) else np.float64
+            low, high = smallest[0].astype(exact), largest[1].astype(exact)
             if exponent is not None:
-                tail = scaled(chunk[keys > last], exponent)
+                tail = scaled(chunk[chunk > high], exponent)
                 above += float(np.add.reduce(tail * tail))
-            found, counts = np.unique(
-                chunk[(keys >= first) & (keys <= last)], return_counts=True
-            )
+            inside = (chunk >= low) & (chunk <= high)
+            found, counts = np.unique(chunk[inside], return_counts=True)
             parts.append(Values(found, counts))
             if sum(part.values.size for part in parts) > 4 * CHUNK:
                 parts = [_merged(parts)]

@@ -7,6 +7,8 @@ from onnxprune.formats.onnx_file import OnnxModel
 from onnxprune.selection import CHUNK
 from onnxprune.types import Array, Tally
 
+ROW = 64
+
 
 def count_zeros(model: OnnxModel, path: str) -> int:
     """Count the zeros of a weight in its file."""
@@ -23,6 +25,17 @@ def tally_of(tensor: StoredTensor, raw: Array, zeroed: Array, start: int) -> Tal
     return Tally(
         tensor.zero_count(raw, start),
         tensor.zero_count(zeroed, start),
-        float(np.einsum("i,i->", before, before, dtype=np.float64)),
-        float(np.einsum("i,i->", after, after, dtype=np.float64)),
+        square_sum(before),
+        square_sum(after),
     )
+
+
+def square_sum(values: Array) -> float:
+    """Sum squares in rows of their own precision, and the rows in float64."""
+    rows = values.size // ROW * ROW
+    table = values[:rows].reshape(-1, ROW)
+    rest = values[rows:].astype(np.float64)
+    # A sum that overflows is infinite; reports then leave the norm's change open.
+    with np.errstate(over="ignore"):
+        total = np.add.reduce(np.einsum("ij,ij->i", table, table), dtype=np.float64)
+        return float(total + np.add.reduce(rest * rest))
