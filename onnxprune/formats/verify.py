@@ -14,6 +14,8 @@ from onnxprune.errors import InputError, LibraryError, LimitError
 
 CHILD = Path(__file__).with_name("check_child.py")
 TIMEOUT = 60.0
+NO_KERNEL = "NOT_IMPLEMENTED"
+"""What ONNX Runtime says of a valid model that this machine has no code for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,14 @@ class Verification:
             return Verdict("onnx.checker accepts it", (), shapes)
         words = first_words(objection)
         runtime = _communicate(_start("runtime", str(self.model)), b"", "ONNX Runtime")
-        if runtime["objection"] is not None:
+        refusal = runtime["objection"]
+        if refusal is not None and NO_KERNEL in refusal:
+            warning = f"onnx.checker objects, ONNX Runtime cannot run it here: {words}"
+            return Verdict("onnx.checker objects", (warning,), shapes)
+        if refusal is not None:
             raise InputError(
                 f"the model is not valid: {words}",
-                f"ONNX Runtime refuses it, too: {first_words(runtime['objection'])}",
+                f"ONNX Runtime refuses it, too: {first_words(refusal)}",
             )
         warning = f"onnx.checker objects, ONNX Runtime accepts the model: {words}"
         return Verdict("ONNX Runtime accepts it, onnx.checker objects", (warning,), shapes)
@@ -71,8 +77,7 @@ def first_words(text: str) -> str:
     """Cut a library's message to its first sentence, without escape codes or paths."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     plain = re.sub(r"\S*/\S+/\S+", "", plain)
-    lines = [line.strip() for line in plain.splitlines() if line.strip()]
-    return " ".join(lines)[:160] or "no reason given"
+    return " ".join(plain.split())[:160] or "no reason given"
 
 
 def _start(*arguments: str) -> "subprocess.Popen[bytes]":
