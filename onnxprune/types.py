@@ -96,24 +96,24 @@ def _product(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Zeros and squared norm of a tensor, before and after.
+    """Zeros of a tensor, before and after, and how much of it went.
 
     Args:
         zeros_before: zeros it held already; `zeros`: those it holds now.
-        norm_before: the sum of its squares before; `norm`: after.
+        squares: the sum of its squares before; `removed`: of those that went.
     """
 
     zeros_before: int = 0
     zeros: int = 0
-    norm_before: float = 0.0
-    norm: float = 0.0
+    squares: float = 0.0
+    removed: float = 0.0
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
             self.zeros_before + other.zeros_before,
             self.zeros + other.zeros,
-            self.norm_before + other.norm_before,
-            self.norm + other.norm,
+            self.squares + other.squares,
+            self.removed + other.removed,
         )
 
 
@@ -165,10 +165,10 @@ class TensorReport:
     @property
     def change(self) -> float | None:
         """How much of the tensor's norm went, between 0 and 1."""
-        before, after = self.tally.norm_before, self.tally.norm
-        if not (0 < before < float("inf")):
-            return 0.0 if before == 0 else None
-        return math.sqrt(max(0.0, before - after) / before)
+        squares, removed = self.tally.squares, self.tally.removed
+        if not (0 < squares < float("inf")):
+            return 0.0 if squares == 0 else None
+        return math.sqrt(removed / squares)
 
     @property
     def sparse_macs(self) -> int | None:

@@ -26,7 +26,7 @@ def tally_of(tensor: StoredTensor, raw: Array, zeroed: Array, start: int) -> Tal
         tensor.zero_count(raw, start),
         tensor.zero_count(zeroed, start),
         square_sum(before),
-        square_sum(after),
+        square_sum(before - after),
     )
 
 

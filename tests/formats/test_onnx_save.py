@@ -68,8 +68,9 @@ def test_floats_are_zeroed_where_they_lie(
     assert (row.weight.path, row.mask_zeros) == ("w", round(sparsity * values.size))
     assert row.tally.zeros == np.count_nonzero(real(kind, expected) == 0)
     assert row.tally.zeros_before == 2
-    assert np.isclose(row.tally.norm_before, np.sum(real(kind, values) ** 2))
-    assert np.isclose(row.tally.norm, np.sum(real(kind, expected) ** 2))
+    assert np.isclose(row.tally.squares, np.sum(real(kind, values) ** 2))
+    gone = real(kind, values) - real(kind, expected)
+    assert np.isclose(row.tally.removed, np.sum(gone**2))
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

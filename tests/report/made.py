@@ -30,7 +30,7 @@ def weight(
 def tensor(path: str, zeros: int = 16, **settings: object) -> TensorReport:
     """Make the report of one weight."""
     made = weight(path, **settings)  # type: ignore[arg-type]
-    return TensorReport(made, Tally(0, zeros, 1.0, 0.75), zeros)
+    return TensorReport(made, Tally(0, zeros, 1.0, 0.25), zeros)
 
 
 ASKED = Recipe(0.5)
