@@ -70,10 +70,6 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
         # An allocation without a method divides what magnitude ranks; lamp is one itself.
         made["method"] = "magnitude" if made.get("allocation") else DEFAULT.method
     recipe = replace(DEFAULT, **made)
-    if not 0 <= recipe.max_layer_sparsity <= 1:
-        raise UsageError(
-            f"--max-layer-sparsity lies in [0, 1], got {recipe.max_layer_sparsity}"
-        )
     for name in ("min_kept", "min_size", "seed"):
         if getattr(recipe, name) < 0:
             raise UsageError(f"{_option(name)} must not be negative")

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxprune.errors import UsageError
-from onnxprune.recipe import make_recipe, parse_sparsity, read_recipe
+from onnxprune.recipe import make_recipe, own_options, parse_sparsity, read_recipe
+from onnxprune.registry import Entry
 from onnxprune.types import Recipe
 from tests.conftest import Ran
 
@@ -214,6 +215,41 @@ def test_options_of_a_method_keep_types_that_json_has() -> None:
     made = make_recipe({"options": options}).options
     assert made == {"a": 3, "b": 0.5, "c": True, "d": "inf", "e": "x"}
     assert [type(value) for value in made.values()] == [int, float, bool, str, str]
+
+
+def typed(**options: Any) -> dict[str, Any]:
+    """Read options of a method that has one of each type."""
+    defaults = {"flag": False, "count": 1, "power": 1.0, "mode": "a"}
+    entry = Entry("mine", "method", print, "Do.", "", (), defaults)
+    return own_options(entry, make_recipe({"options": options}).options)
+
+
+def test_options_of_a_method_get_the_types_of_their_defaults() -> None:
+    assert typed() == {}
+    for word in ("yes", "True", "1", "on", True, 1):
+        assert typed(flag=word) == {"flag": True}
+    for word in ("no", "FALSE", "0", "off", False, 0):
+        assert typed(flag=word) == {"flag": False}
+    found = typed(count="3", power="2", mode=7, other="x")
+    assert found == {"count": 3, "power": 2.0, "mode": "7"}
+    assert [type(value) for value in found.values()] == [int, float, str]
+    assert typed(power=float("inf")) == {"power": float("inf")}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"flag": "maybe"}, "--set flag is true or false, not 'maybe'"),
+        ({"count": "1.5"}, "--set count is a whole number, not '1.5'"),
+        ({"count": 1.5}, "--set count is a whole number, not '1.5'"),
+        ({"count": float("inf")}, "--set count is a whole number, not 'inf'"),
+        ({"power": "two"}, "--set power is a number, not 'two'"),
+    ],
+)
+def test_an_option_of_another_type_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        typed(**options)
+    assert refused.value.message == message
 
 
 def test_whole_numbers_may_be_large() -> None:

@@ -10,20 +10,12 @@ from onnxprune.cli.meter import is_plain
 PLAIN_WIDTH = 100
 
 
-class _Console(Console):
-    """A console that leaves it to its user what a closed pipe means."""
-
-    def on_broken_pipe(self) -> None:
-        """Raise what the system said."""
-        raise BrokenPipeError
-
-
 def make_console(stderr: bool = False) -> Console:
     """Make a console that is plain wherever colours and boxes would be out of place."""
     stream = sys.stderr if stderr else sys.stdout
     terminal = not is_plain(stream)
     width = None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH
-    return _Console(
+    return Console(
         file=stream,
         force_terminal=terminal,
         width=width,
