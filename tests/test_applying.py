@@ -272,3 +272,12 @@ def test_a_file_of_masks_or_ratios_that_is_not_there_is_bad_input(
         assert (ran.code, ran.out, ran.err.count("\n")) == (3, "", 1)
         assert f"{none}: no such file" in ran.err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_json_of_an_applied_mask_says_how_much_the_mask_removes(
+    run: Callable[..., Ran], digits: Path, tmp_path: Path
+) -> None:
+    pruned, output = tmp_path / "pruned.onnx", tmp_path / "out.onnx"
+    assert run(digits, "-s", "0.75", "-o", pruned, "-q", "--no-verify").code == 0
+    applied = run("mask", "apply", digits, pruned, "-o", output, "--json", "--no-verify")
+    assert json.loads(applied.out)["sparsity"]["mask"] == pytest.approx(0.75)

@@ -26,7 +26,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "recipe": asdict(report.recipe) if report.recipe is not None else None,
         "sparsity": {
             "asked": report.recipe.sparsity if report.recipe is not None else None,
-            "mask": _share(report.mask_zeros, report.size) if report.recipe else None,
+            "mask": _share(report.mask_zeros, report.size) if changes(report) else None,
             "prunable": _share(report.zeros, report.size),
             "all": _share(report.zeros, report.parameters),
         },
@@ -48,6 +48,11 @@ def to_dict(report: Report) -> dict[str, Any]:
         "check": None,
         "seconds": round(report.seconds, 4),
     }
+
+
+def changes(report: Report) -> bool:
+    """Whether a report tells of a mask, not of a model as it is."""
+    return report.recipe is not None or report.output is not None
 
 
 def to_json(report: Report) -> str:
