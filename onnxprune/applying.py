@@ -4,7 +4,7 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
-from onnxprune.errors import InputError, LimitError, UsageError
+from onnxprune.errors import InputError, LimitError, UsageError, about
 from onnxprune.formats.files import open_regular
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
 from onnxprune.formats.onnx_save import Pruner
@@ -12,7 +12,7 @@ from onnxprune.formats.tallies import count_zeros
 from onnxprune.formats.wire import read_exactly
 from onnxprune.masks import MaskFile
 from onnxprune.planning import Plan
-from onnxprune.pruning import Settings, default_output, explained, rewrite
+from onnxprune.pruning import Settings, default_output, rewrite
 from onnxprune.types import Array, Report, Skipped
 
 REPORT_LIMIT = 1 << 28
@@ -62,7 +62,7 @@ def refuse_overwriting(read: Path, model: Path, settings: Settings) -> None:
 
 def read_ratios(path: Path) -> dict[str, Fraction]:
     """Read each tensor's sparsity from a pruned model, a JSON report or a mask file."""
-    with explained(path):
+    with about(path):
         file = open_regular(path)
         try:
             head = read_exactly(file.descriptor, 0, min(64, file.size))

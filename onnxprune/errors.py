@@ -1,5 +1,12 @@
 """The errors a user can meet: one base class, one subclass per exit code."""
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+ABOUT_FILES = (3, 4, 5, 6, 7, 9)
+"""Exit codes of errors that say something of a file that was read."""
+
 
 class OnnxpruneError(Exception):
     """Report a problem in one line, with an optional hint on what to do."""
@@ -61,3 +68,14 @@ class LibraryError(OnnxpruneError):
     """A library died on this model."""
 
     exit_code = 9
+
+
+@contextlib.contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Begin the message of an error with the file it is about."""
+    try:
+        yield
+    except OnnxpruneError as error:
+        if error.exit_code in ABOUT_FILES and not error.message.startswith(f"{path}: "):
+            error.message = f"{path}: {error.message}"
+        raise

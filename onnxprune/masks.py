@@ -1,6 +1,5 @@
 """Masks as files: which weights a model keeps, to carry over to another or to compare."""
 
-import contextlib
 import io
 import json
 import math
@@ -15,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from onnxprune.errors import InputError, LimitError, OnnxpruneError, UnsafeError, UsageError
+from onnxprune.errors import (
+    InputError,
+    LimitError,
+    OnnxpruneError,
+    UnsafeError,
+    UsageError,
+    about,
+)
 from onnxprune.formats.files import SourceFile, open_regular
 from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
 from onnxprune.formats.output import Temporary, check_output, write_errors
@@ -66,7 +72,7 @@ class MaskFile:
         self.source = ""
         self.files: list[SourceFile] = []
         try:
-            with named(path):
+            with about(path):
                 self._open()
         except OnnxpruneError:
             self.close()
@@ -93,7 +99,7 @@ class MaskFile:
         if self._model is not None:
             return _nonzero(self._model, path).reshape(shape)
         size = math.prod(shape)
-        with named(self.path):
+        with about(self.path):
             packed = self._member(self._members[path], -(-size // 8))
             if packed.dtype != np.uint8 or packed.shape != (-(-size // 8),):
                 raise InputError(f"the mask of '{path}' does not have {size:,} bits")
@@ -247,14 +253,3 @@ def _nonzero(model: OnnxModel, path: str) -> Array:
         for start in range(0, tensor.size, CHUNK)
     ]
     return np.concatenate(parts)
-
-
-@contextlib.contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Begin the message of an error with the file it is about."""
-    try:
-        yield
-    except OnnxpruneError as error:
-        if not error.message.startswith(f"{path}: "):
-            error.message = f"{path}: {error.message}"
-        raise

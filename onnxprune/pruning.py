@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from onnxprune.errors import OnnxpruneError, TargetError
+from onnxprune.errors import TargetError, about
 from onnxprune.formats.macs import count_macs
 from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
 from onnxprune.formats.onnx_save import Pruner, Saving
@@ -77,7 +77,7 @@ def rewrite(
 ) -> Report:
     """Open a model, let `decide` choose what goes, write the result and report on it."""
     began = time.perf_counter()
-    with explained(path), load_onnx(path, allow_hardlinks=settings.allow_hardlinks) as model:
+    with about(path), load_onnx(path, allow_hardlinks=settings.allow_hardlinks) as model:
         spelled = settings.output or default_output(path)
         output = spelled
         if not settings.dry_run:
@@ -94,16 +94,15 @@ def rewrite(
             saving = Saving(model, output, pruners, _bytes_progress(settings))
             files = [] if settings.dry_run else saving.run()
         tallies = saving.tallies
-        rest = [w.path for w in plan.weights if w.path not in tallies]
         if settings.dry_run:
             tallies.update(_planned(model, pruners))
-            rest = [path for path in rest if path not in tallies]
+        rest = [w.path for w in plan.weights if w.path not in tallies]
         tallies.update(
             zip(rest, parallel(lambda p: _tally(model, p, None), rest), strict=True)
         )
-        macs = {weight.path: weight for weight in model.weights}
+        counted = {weight.path: weight for weight in model.weights}
         tensors = tuple(
-            TensorReport(macs[w.path], tallies[w.path], plan.zeros[w.path])
+            TensorReport(counted[w.path], tallies[w.path], plan.zeros[w.path])
             for w in plan.weights
         )
         return Report(
@@ -126,7 +125,7 @@ def inspect_file(path: Path, settings: Settings) -> Report:
     """Report on a model file as it is."""
     began = time.perf_counter()
     with (
-        explained(path),
+        about(path),
         load_onnx(path, allow_hardlinks=settings.allow_hardlinks) as model,
         verifying(model, settings.verify) as verdict_of,
     ):
@@ -149,17 +148,6 @@ def inspect_file(path: Path, settings: Settings) -> Report:
             seconds=time.perf_counter() - began,
             verified=verdict.sentence,
         )
-
-
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Begin the message of every error with the file it is about."""
-    try:
-        yield
-    except OnnxpruneError as error:
-        if error.exit_code in (3, 4, 5, 6, 7, 9) and not error.message.startswith(f"{path}: "):
-            error.message = f"{path}: {error.message}"
-        raise
 
 
 @contextlib.contextmanager
