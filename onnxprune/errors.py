@@ -70,6 +70,18 @@ class LibraryError(OnnxpruneError):
     exit_code = 9
 
 
+class GateFailed(OnnxpruneError):  # noqa: N818 - a verdict, not a defect
+    """The pruned model does not pass the gate."""
+
+    exit_code = 10
+
+    def __init__(
+        self, message: str, hint: str | None = None, report: object | None = None
+    ) -> None:
+        super().__init__(message, hint)
+        self.report = report
+
+
 @contextlib.contextmanager
 def about(path: Path) -> Iterator[None]:
     """Begin the message of an error with the file it is about."""

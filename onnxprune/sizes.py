@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onnxprune.formats.files import SourceFile
-from onnxprune.types import Sizes
+from onnxprune.outcomes import Sizes
 
 BLOCK = 1 << 15
 SAMPLES = 16

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxprune.outcomes import CheckResult, Sizes
+from onnxprune.points import Search
+
 Array = NDArray[Any]
 
 
@@ -179,17 +182,6 @@ class TensorReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
-    """Bytes of the model's files, and what they compress to; None where not known."""
-
-    before: int
-    after: int | None = None
-    compressed_before: int | None = None
-    compressed_after: int | None = None
-    estimated: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """What a command found and did.
 
@@ -206,6 +198,7 @@ class Report:
         sizes: bytes.
         verified: what onnx.checker and ONNX Runtime said, if they were asked.
         seconds: the time it took.
+        check: what running the pruned model beside the dense one showed, if it was run.
     """
 
     model: str
@@ -220,6 +213,7 @@ class Report:
     output: str | None = None
     files: tuple[str, ...] = ()
     verified: str | None = None
+    check: CheckResult | None = None
 
     @property
     def size(self) -> int:
@@ -246,3 +240,11 @@ class Report:
         if not pairs:
             return None
         return sum(dense for dense, _ in pairs), sum(left for _, left in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found, and the report on the model that it wrote."""
+
+    search: Search
+    report: Report

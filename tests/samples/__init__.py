@@ -1,0 +1,1 @@
+"""Tests of how samples are read and matched to inputs."""
