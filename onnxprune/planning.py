@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from fractions import Fraction
 
 from onnxprune.allocations.candidate import Candidate, out_of_reach
+from onnxprune.allocations.curves import Curves
 from onnxprune.errors import OnnxpruneError, TargetError, UsageError
 from onnxprune.recipe import own_options, refuse_unknown_options
 from onnxprune.registry import Entry, find
@@ -14,6 +15,9 @@ from onnxprune.scoring import Values, rank
 from onnxprune.selection import Cut, Ranking, Sieve
 from onnxprune.threads import parallel
 from onnxprune.types import Array, Recipe, Skipped, Weight
+
+Ratios = Mapping[str, Fraction] | Curves
+"""The sparsity of each tensor, or what each sparsity of it costs."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,11 +41,14 @@ class Plan:
     warnings: list[str] = field(default_factory=list)
 
     def pruner(self, path: str) -> Callable[[int, Array], Array]:
-        """Return a fresh function that says which of a tensor's next values go."""
+        """Return a function that says which of a tensor's next values go, from 0 on again."""
         sieve = Sieve(self.cuts[path])
         ranking = self.rankings[path]
 
         def pruned(start: int, values: Array) -> Array:
+            nonlocal sieve
+            if start == 0:
+                sieve = Sieve(self.cuts[path])
             return sieve.pruned(ranking.scores_of(start, values))
 
         return pruned
@@ -51,7 +58,7 @@ def make_plan(
     recipe: Recipe,
     weights: Sequence[Weight],
     values: Values,
-    ratios: Mapping[str, Fraction] | None = None,
+    ratios: Ratios | None = None,
 ) -> Plan:
     """Decide a recipe for a model's weights.
 
@@ -69,6 +76,8 @@ def make_plan(
     total = sum(weight.size for weight in plan.weights)
     if recipe.sparsity is not None:
         zeros = round(recipe.sparsity * total)
+    elif isinstance(ratios, Curves):
+        raise UsageError("a sensitivity does not say how much goes in all", "--sparsity does")
     elif ratios is not None:
         shares = (ratios.get(w.path, Fraction(0)) * w.size for w in plan.weights)
         zeros = round(sum(shares, Fraction(0)))
@@ -174,7 +183,7 @@ def _allocate(  # noqa: PLR0913 - the parts of one decision
     allocate: Entry,
     candidates: list[Candidate],
     zeros: int,
-    ratios: Mapping[str, Fraction] | None,
+    ratios: Ratios | None,
 ) -> None:
     """Set the budgets: first what --layer fixes, then the rest by the allocation."""
     total = sum(candidate.weight.size for candidate in candidates)
@@ -227,7 +236,7 @@ def _divide(
     allocate: Entry,
     candidates: list[Candidate],
     zeros: int,
-    ratios: Mapping[str, Fraction] | None,
+    ratios: Ratios | None,
 ) -> list[int]:
     """Let the allocation divide the zeros, and hold it to its contract."""
     if "ratios" in allocate.needs and ratios is None:

@@ -4,17 +4,16 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from onnxprune.errors import TargetError, about
 from onnxprune.formats.macs import count_macs
 from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
-from onnxprune.formats.onnx_save import Pruner, Saving
+from onnxprune.formats.onnx_save import Accept, Pruner, Saving
 from onnxprune.formats.output import check_output
 from onnxprune.formats.tallies import tally_of
 from onnxprune.formats.verify import Verdict, Verification
-from onnxprune.planning import Plan, make_plan
+from onnxprune.planning import Plan, Ratios, make_plan
 from onnxprune.scoring import Values
 from onnxprune.selection import CHUNK
 from onnxprune.sizes import measure
@@ -37,6 +36,7 @@ class Settings:
         compressed_size: compress the whole file for its size instead of samples.
         allow_hardlinks: take external data files that have several names.
         progress: is told how far the work is.
+        accept: looks at the pruned model before it is put in place.
     """
 
     output: Path | None = None
@@ -46,6 +46,7 @@ class Settings:
     compressed_size: bool = False
     allow_hardlinks: bool = False
     progress: Progress | None = None
+    accept: Accept | None = None
 
 
 def default_output(model: Path) -> Path:
@@ -57,7 +58,7 @@ def prune_file(
     path: Path,
     recipe: Recipe,
     settings: Settings,
-    ratios: Mapping[str, Fraction] | None = None,
+    ratios: Ratios | None = None,
 ) -> Report:
     """Prune a model file as a recipe says."""
 
@@ -91,8 +92,10 @@ def rewrite(
                 raise
             verdict = verdict_of()
             count_macs(model, verdict.shapes)
-            saving = Saving(model, output, pruners, _bytes_progress(settings))
+            saving = Saving(model, output, pruners, _bytes_progress(settings), settings.accept)
             files = [] if settings.dry_run else saving.run()
+            if settings.dry_run and settings.accept is not None:
+                settings.accept(model, model, pruners)
         tallies = saving.tallies
         if settings.dry_run:
             tallies.update(_planned(model, pruners))

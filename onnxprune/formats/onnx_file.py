@@ -65,11 +65,18 @@ class OnnxModel:
         if path not in self._stored:
             finding = self.findings[path]
             scaling = finding.scaling
-            tensor = self._tensor(finding.constant.record)
+            tensor = self.tensor(finding.constant.record)
             if scaling is not None and tensor.kind in ("INT8", "UINT8"):
                 tensor.quantization = self._quantization(scaling, path)
             self._stored[path] = tensor
         return self._stored[path]
+
+    def tensor(self, record: TensorRecord) -> StoredTensor:
+        """Return where the values of any tensor are."""
+        if record.external is None:
+            return StoredTensor(record, self.source)
+        file = self.files[record.external.entries["location"]]
+        return StoredTensor(record, file, self.offsets[record.address])
 
     def values(self, path: str, start: int, stop: int) -> Array:
         """Return real values of a weight, by flat position."""
@@ -90,12 +97,6 @@ class OnnxModel:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _tensor(self, record: TensorRecord) -> StoredTensor:
-        if record.external is None:
-            return StoredTensor(record, self.source)
-        file = self.files[record.external.entries["location"]]
-        return StoredTensor(record, file, self.offsets[record.address])
-
     def _quantization(self, scaling: Scaling, path: str) -> Quantization:
         scale = self._parameter(scaling.scale)
         if scale is None:
@@ -114,7 +115,7 @@ class OnnxModel:
     def _parameter(self, constant: Constant | None) -> Array | None:
         if constant is None:
             return None
-        tensor = self._tensor(constant.record)
+        tensor = self.tensor(constant.record)
         return tensor.values(0, tensor.size).astype(np.float64)
 
 

@@ -1,8 +1,6 @@
 """Writes a model again with some weights zeroed, every other byte as it was."""
 
-import hashlib
 import os
-import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,10 +11,10 @@ import numpy as np
 from onnxprune.errors import OnnxpruneError, OutputError
 from onnxprune.formats.files import SourceFile
 from onnxprune.formats.onnx_data import StoredTensor
-from onnxprune.formats.onnx_external import sha1
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx, refuse_conflict
-from onnxprune.formats.onnx_tensor import Run, TensorRecord
-from onnxprune.formats.output import Temporary, check_space, write_at
+from onnxprune.formats.onnx_locations import checksum, data_name, relocations
+from onnxprune.formats.onnx_tensor import Run
+from onnxprune.formats.output import Temporary, check_space, copy_range, write_at
 from onnxprune.formats.splice import Shift, Splice
 from onnxprune.formats.tallies import count_zeros, tally_of
 from onnxprune.formats.wire import read_exactly
@@ -29,6 +27,9 @@ Pruner = Callable[[int, Array], Array]
 
 Progress = Callable[[int, int], None]
 """(bytes written so far, bytes in all)."""
+
+Accept = Callable[[OnnxModel, OnnxModel, Mapping[str, Pruner]], bool]
+"""(the model, its pruned form, what is still to be taken from that) -> may it stay?"""
 
 BLOCK = 1 << 20
 
@@ -54,17 +55,22 @@ class Saving:
         output: Path,
         pruners: Mapping[str, Pruner],
         progress: Progress | None = None,
+        accept: Accept | None = None,
     ) -> None:
         self.model = model
         self.output = output
         self.pruners = pruners
         self.progress = progress
+        self.accept = accept
         self.tallies: dict[str, Tally] = {}
         self._done = 0
         self._total = 0
 
     def run(self) -> list[Path]:
-        """Write everything, check it, put it in place; return the files of the new model."""
+        """Write everything, check it, put it in place; return the files of the new model.
+
+        What is not accepted leaves no file.
+        """
         for path in self.pruners:
             if path in self.model.conflicts:
                 raise refuse_conflict(path, self.model.conflicts[path])
@@ -87,15 +93,16 @@ class Saving:
         for source, name in places.items():
             target = self._target(source, self.output.with_name("data"), temporaries)
             self._fill(target, hashed=True)
-            names[source] = name or self._data_name(target)
+            names[source] = name or data_name(self.output, target.sums)
             data.append((target, self.output.with_name(names[source])))
-            checksums[source] = self._checksum(target)
+            checksums[source] = checksum(self.model, source, target.temporary)
         main = self._target(self.model.source, self.output, temporaries)
-        main.splices += self._relocations(names, checksums)
+        main.splices += relocations(self.model, names, checksums)
         self._fill(main, hashed=False)
         for source in self.model.all_files():
             source.check_unchanged()
-        self._verify(main, names, data)
+        if not self._verify(main, names, data):
+            return []
         for target, path in data:
             target.temporary.commit(path)
         main.temporary.commit()
@@ -175,7 +182,7 @@ class Saving:
                 target.sums[start] = zlib.crc32(block)
                 write_at(sink, block, to, self.output)
             else:
-                count = _copy_range(source, sink, start, to, end - start, self.output)
+                count = copy_range(source, sink, start, to, end - start, self.output)
             start += count
             self._advance(count)
 
@@ -212,63 +219,29 @@ class Saving:
         np.ndarray(zeroed.shape, zeroed.dtype, between, strides=(run.step,))[:] = zeroed
         return memoryview(between)
 
-    def _data_name(self, target: _Target) -> str:
-        digest = hashlib.sha256(repr(sorted(target.sums.items())).encode())
-        # What a location must not hold (see check_location), and what is not UTF-8.
-        stem = re.sub(r"[\x00-\x1f\x7f\\:\ud800-\udfff]", "_", self.output.stem)
-        return f"{stem}-{digest.hexdigest()[:8]}.data"
-
-    def _checksum(self, target: _Target) -> str:
-        for record in self._records_of(target.source):
-            if record.external is not None and "checksum" in record.external.entries:
-                status = os.fstat(target.temporary.descriptor)
-                new = SourceFile(
-                    target.temporary.path,
-                    target.temporary.descriptor,
-                    status.st_size,
-                    target.source.state,
-                )
-                return sha1(new)
-        return ""
-
-    def _records_of(self, source: SourceFile) -> list[TensorRecord]:
-        return [
-            record
-            for record in self.model.scan.tensors.values()
-            if record.external is not None
-            and self.model.files[record.external.entries["location"]] is source
-        ]
-
-    def _relocations(
-        self, names: dict[SourceFile, str], checksums: dict[SourceFile, str]
-    ) -> list[Splice]:
-        splices = []
-        for source, name in names.items():
-            for record in self._records_of(source):
-                assert record.external is not None
-                for key, text in (("location", name), ("checksum", checksums[source])):
-                    frame = record.external.places.get(key)
-                    said = record.external.entries.get(key, "")
-                    same = text == (said.lower() if key == "checksum" else said)
-                    if frame is not None and text and not same:
-                        splices.append(Splice(frame.start, frame.end, text.encode(), frame))
-        return splices
-
     def _verify(
         self,
         main: _Target,
         names: dict[SourceFile, str],
         data: list[tuple[_Target, Path]],
-    ) -> None:
-        """Open what was written as a new model and count its zeros."""
+    ) -> bool:
+        """Open what was written as a new model, count its zeros, ask whether it may stay."""
         written = {target.source: target.temporary.path for target, _ in data}
         places = {
             names.get(source, location): written.get(source, source.path)
             for location, source in self.model.files.items()
         }
         try:
-            with load_onnx(main.temporary.path, places) as reopened:
-                found = parallel(lambda path: count_zeros(reopened, path), list(self.pruners))
+            reopened = load_onnx(main.temporary.path, places)
+        except OnnxpruneError as error:
+            raise OutputError(f"the written model cannot be read back: {error}") from error
+        with reopened:
+            self._count(reopened)
+            return self.accept is None or self.accept(self.model, reopened, {})
+
+    def _count(self, reopened: OnnxModel) -> None:
+        try:
+            found = parallel(lambda path: count_zeros(reopened, path), list(self.pruners))
         except OnnxpruneError as error:
             raise OutputError(f"the written model cannot be read back: {error}") from error
         for path, zeros in zip(self.pruners, found, strict=True):
@@ -282,18 +255,3 @@ class Saving:
         self._done += count
         if self.progress is not None:
             self.progress(self._done, self._total)
-
-
-def _copy_range(  # noqa: PLR0913 - two files, two offsets, a count
-    source: int, sink: int, start: int, to: int, count: int, target: Path
-) -> int:
-    """Copy bytes from file to file, inside the system where it can."""
-    try:
-        copied = os.copy_file_range(source, sink, min(count, 1 << 30), start, to)
-        if copied:
-            return copied
-    except (AttributeError, OSError):
-        pass
-    block = read_exactly(source, start, min(count, BLOCK))
-    write_at(sink, block, to, target)
-    return len(block)

@@ -12,8 +12,10 @@ from types import TracebackType
 
 from onnxprune.errors import OutputError, UsageError
 from onnxprune.formats.files import SourceFile
+from onnxprune.formats.wire import read_exactly
 
 SUFFIX = ".onnxprune-tmp"
+COPY_BLOCK = 1 << 20
 
 
 def check_output(output: Path, inputs: list[SourceFile], force: bool) -> Path:
@@ -128,6 +130,21 @@ def write_at(
             written = os.pwrite(descriptor, view, offset)
             view = view[written:]
             offset += written
+
+
+def copy_range(  # noqa: PLR0913 - two files, two offsets, a count
+    source: int, sink: int, start: int, to: int, count: int, target: Path
+) -> int:
+    """Copy bytes from file to file, inside the system where it can."""
+    try:
+        copied = os.copy_file_range(source, sink, min(count, 1 << 30), start, to)
+        if copied:
+            return copied
+    except (AttributeError, OSError):
+        pass
+    block = read_exactly(source, start, min(count, COPY_BLOCK))
+    write_at(sink, block, to, target)
+    return len(block)
 
 
 @contextlib.contextmanager
