@@ -7,30 +7,49 @@ from onnxprune.version import __version__
 if TYPE_CHECKING:
     from onnxprune import masks
     from onnxprune.api import inspect, methods, prune
-    from onnxprune.errors import OnnxpruneError
+    from onnxprune.errors import GateFailed, OnnxpruneError
+    from onnxprune.outcomes import CheckReport
+    from onnxprune.points import Study
     from onnxprune.registry import allocation, method
+    from onnxprune.studying import check, search, sensitivity, sweep, trial
     from onnxprune.types import Report
 
 __all__ = [
+    "CheckReport",
+    "GateFailed",
     "OnnxpruneError",
     "Report",
+    "Study",
     "__version__",
     "allocation",
+    "check",
     "inspect",
     "masks",
     "method",
     "methods",
     "prune",
+    "search",
+    "sensitivity",
+    "sweep",
+    "trial",
 ]
 _HOMES = {
+    "CheckReport": "outcomes",
+    "GateFailed": "errors",
     "OnnxpruneError": "errors",
     "Report": "types",
+    "Study": "points",
     "allocation": "registry",
+    "check": "studying",
     "inspect": "api",
     "masks": "masks",
     "method": "registry",
     "methods": "api",
     "prune": "api",
+    "search": "studying",
+    "sensitivity": "studying",
+    "sweep": "studying",
+    "trial": "studying",
 }
 
 

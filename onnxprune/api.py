@@ -1,14 +1,17 @@
 """The commands as Python functions: the same options, reports and errors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnxprune.pruning import Settings, inspect_file, prune_file
 from onnxprune.recipe import make_recipe
 from onnxprune.registry import Entry, entries
 from onnxprune.types import Recipe, Report
+
+if TYPE_CHECKING:
+    from onnxprune.check.trial import Trial
 
 
 def prune(  # noqa: PLR0913 - the twin of a command has its options
@@ -32,6 +35,8 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
     verify: bool = True,
     compressed_size: bool = False,
     allow_hardlinks: bool = False,
+    check: "Trial | None" = None,
+    keep_failed: bool = False,
 ) -> Report:
     """Prune a model file and write the result beside it, or where `output` says.
 
@@ -56,6 +61,9 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         verify: let onnx.checker look at the model.
         compressed_size: compress the whole file for its size instead of samples.
         allow_hardlinks: take external data files that have several names.
+        check: run the model before and after on samples (see `trial`); a gate that fails
+            raises GateFailed, whose `report` is what was found.
+        keep_failed: write the model even if the gate fails.
     """
     recipe = make_recipe(
         {
@@ -81,16 +89,35 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         compressed_size=compressed_size,
         allow_hardlinks=allow_hardlinks,
     )
-    return run_recipe(Path(model), recipe, settings)
+    return run_recipe(Path(model), recipe, settings, check, keep_failed)
 
 
-def run_recipe(model: Path, recipe: Recipe, settings: Settings) -> Report:
-    """Prune a model file as a recipe says."""
+def run_recipe(
+    model: Path,
+    recipe: Recipe,
+    settings: Settings,
+    trial: "Trial | None" = None,
+    keep_failed: bool = False,
+) -> Report:
+    """Prune a model file as a recipe says, and check it if there is a trial."""
+    if trial is None:
+        return _prune(model, recipe, settings)
+    from onnxprune.check.checking import Acceptance, refuse_failed
+
+    acceptance = Acceptance(trial, keep_failed, settings.progress)
+    report = _prune(model, recipe, replace(settings, accept=acceptance))
+    report = replace(report, check=acceptance.result)
+    refuse_failed(acceptance.result, report)
+    return report
+
+
+def _prune(model: Path, recipe: Recipe, settings: Settings) -> Report:
+    from onnxprune.applying import refuse_overwriting
+    from onnxprune.ratios import ratios_file, read_ratios
+
+    file = ratios_file(recipe)
     ratios = None
-    if recipe.allocation is not None and recipe.allocation.startswith("from:"):
-        from onnxprune.applying import read_ratios, refuse_overwriting
-
-        file = Path(recipe.allocation.removeprefix("from:"))
+    if file is not None:
         ratios = read_ratios(file)
         refuse_overwriting(file, model, settings)
     return prune_file(model, recipe, settings, ratios)

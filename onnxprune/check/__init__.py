@@ -1,0 +1,1 @@
+"""Runs models on ONNX Runtime and measures what pruning cost."""

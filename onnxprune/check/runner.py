@@ -1,0 +1,258 @@
+"""The parent's side of the process that holds ONNX Runtime: it may crash or hang, we may not."""
+
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from onnxprune.errors import InputError, LibraryError, LimitError, UnsupportedError, UsageError
+from onnxprune.formats.verify import NO_KERNEL, first_words
+from onnxprune.outcomes import Place
+from onnxprune.threads import worker_count
+from onnxprune.types import Array
+
+CHILD = Path(__file__).with_name("child.py")
+TIMEOUT = 300.0
+DEVICES = ("auto", "cpu", "cuda")
+CPU = "CPUExecutionProvider"
+ROUNDS = (5, 1001)
+SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """A weight in the memory that both processes see.
+
+    Args:
+        name: of the initializer.
+        dtype: numpy's, of the values as they are stored.
+        kind: the number of the element type where numpy has no type for it, else 0.
+        shape: of the tensor.
+        offset: of its first byte in the memory.
+    """
+
+    name: str
+    dtype: str
+    kind: int
+    shape: tuple[int, ...]
+    offset: int
+
+
+class Runner:
+    """A child process with sessions of ONNX Runtime.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`.
+        timeout: seconds that one answer may take.
+    """
+
+    def __init__(self, device: str = "auto", timeout: float = TIMEOUT) -> None:
+        if device not in DEVICES:
+            raise UsageError(f"--device is one of {', '.join(DEVICES)}, not '{device}'")
+        self.device = device
+        self.timeout = timeout
+        self.place: Place | None = None
+        self.idle_gpu = False
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close
+        ours, theirs = socket.socketpair()
+        self._link = ours
+        with theirs:
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", str(CHILD), str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._said,
+                stderr=self._said,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def open(
+        self,
+        key: str,
+        model: Path | bytes,
+        weights: Sequence[InMemory] = (),
+        memory: int | None = None,
+    ) -> dict[str, Any]:
+        """Make a session from a file, or from a skeleton whose weights lie in memory.
+
+        Args:
+            key: what the session is called from now on.
+            model: the file, or the bytes of the skeleton.
+            weights: where the skeleton's weights lie.
+            memory: the descriptor of the memory they lie in.
+        """
+        command = {
+            "command": "open",
+            "key": key,
+            "device": self.device,
+            "threads": worker_count(),
+            "weights": [[w.name, w.dtype, w.kind, w.shape, w.offset] for w in weights],
+        }
+        arrays = {}
+        if isinstance(model, bytes):
+            arrays["model"] = np.frombuffer(model, np.uint8)
+        else:
+            command["path"] = str(model)
+        answer, _ = self._ask(command, arrays, memory if weights else None)
+        if "error" in answer:
+            raise _refusal(answer)
+        provider = answer["provider"]
+        if self.device == "cuda" and provider == CPU:
+            raise UnsupportedError(
+                "--device cuda: ONNX Runtime has no working GPU here, only the processor",
+                self._reason() or "--device auto takes what there is",
+            )
+        self.idle_gpu = bool(answer["gpu"]) and provider == CPU
+        self.place = Place(provider, worker_count(), answer["runtime"])
+        return answer
+
+    def run(self, key: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run one batch; outputs that are no tensors are left out."""
+        answer, outputs = self._ask({"command": "run", "key": key}, feeds)
+        if "error" in answer:
+            raise _failure(answer)
+        return outputs
+
+    def time(self, keys: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, list[float]]:
+        """Run a batch in several sessions in turn; return the seconds that each took."""
+        command = {
+            "command": "time",
+            "keys": list(keys),
+            "seconds": SECONDS,
+            "least": ROUNDS[0],
+            "most": ROUNDS[1],
+        }
+        answer, _ = self._ask(command, feeds)
+        if "error" in answer:
+            raise _failure(answer)
+        times: dict[str, list[float]] = answer["times"]
+        return times
+
+    def close_session(self, key: str) -> None:
+        """Forget a session, and the memory it took."""
+        self._ask({"command": "close", "key": key}, {})
+
+    def close(self) -> None:
+        """End the process."""
+        self._link.close()
+        self._child.kill()
+        self._child.wait()
+        self._said.close()
+
+    def __enter__(self) -> "Runner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(
+        self,
+        command: dict[str, Any],
+        arrays: Mapping[str, Array],
+        memory: int | None = None,
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
+        end = time.monotonic() + self.timeout
+        try:
+            self._send(command, arrays, end)
+            if memory is not None:
+                socket.send_fds(self._link, [b"#"], [memory])
+            (length,) = struct.unpack("<Q", self._receive(8, end))
+            answer = json.loads(self._receive(length, end))
+            outputs = {}
+            for name, dtype, shape, size in answer.pop("arrays"):
+                data = self._receive(size, end)
+                outputs[name] = np.frombuffer(data, np.dtype(dtype)).reshape(shape)
+        except TimeoutError as error:
+            self._child.kill()
+            raise LibraryError(
+                f"ONNX Runtime gave no answer in {self.timeout:.0f} s on this model",
+                "--timeout gives it more",
+            ) from error
+        except (OSError, EOFError) as error:
+            raise self._death() from error
+        return answer, outputs
+
+    def _send(self, command: dict[str, Any], arrays: Mapping[str, Array], end: float) -> None:
+        sent = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        # The shapes of the originals: contiguous copies of scalars have a dimension.
+        command["arrays"] = [
+            [name, array.dtype.str, arrays[name].shape, array.nbytes]
+            for name, array in sent.items()
+        ]
+        text = json.dumps(command).encode()
+        self._link.settimeout(max(end - time.monotonic(), 0.001))
+        self._link.sendall(struct.pack("<Q", len(text)) + text)
+        for array in sent.values():
+            if array.nbytes:
+                self._link.sendall(array.reshape(-1).view(np.uint8).data)
+
+    def _receive(self, count: int, end: float) -> bytearray:
+        data = bytearray(count)
+        view = memoryview(data)
+        while view:
+            self._link.settimeout(max(end - time.monotonic(), 0.001))
+            got = self._link.recv_into(view)
+            if not got:
+                raise EOFError
+            view = view[got:]
+        return data
+
+    def _death(self) -> LibraryError:
+        code = self._child.wait()
+        how = f"of {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+        reason = self._reason()
+        return LibraryError(
+            f"ONNX Runtime died {how} on this model", f"it said: {reason}" if reason else None
+        )
+
+    def _reason(self) -> str:
+        """Return the last line that the libraries printed."""
+        self._said.seek(0)
+        lines = self._said.read()[-4000:].decode(errors="replace").strip().splitlines()
+        return first_words(lines[-1]) if lines else ""
+
+
+def make_memory(size: int) -> int:
+    """Make memory that a child can be given, without a name on any disk."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("onnxprune", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return descriptor
+
+
+def _words(text: str) -> str:
+    """Return what ONNX Runtime says, without the codes in front of it."""
+    return first_words(re.sub(r"\[ONNXRuntimeError\] : \d+ : ", "", text))
+
+
+def _refusal(answer: dict[str, Any]) -> InputError | UnsupportedError:
+    words = _words(answer["error"])
+    if NO_KERNEL in answer["error"] or answer["kind"] == "NotImplemented":
+        return UnsupportedError(f"ONNX Runtime cannot run the model here: {words}")
+    return InputError(f"ONNX Runtime refuses the model: {words}")
+
+
+def _failure(answer: dict[str, Any]) -> InputError | LimitError | UnsupportedError:
+    text = answer["error"]
+    words = _words(text)
+    if "allocate" in text.lower() or answer["kind"] == "MemoryError":
+        return LimitError(
+            f"ONNX Runtime ran out of memory: {words}", "--batch 1 needs the least"
+        )
+    if NO_KERNEL in text or answer["kind"] == "NotImplemented":
+        return UnsupportedError(f"ONNX Runtime cannot run the model here: {words}")
+    return InputError(f"ONNX Runtime cannot run the model on these data: {words}")

@@ -1,0 +1,184 @@
+"""The commands that run models, as Python functions: check, sweep, search, sensitivity."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from onnxprune.api import run_recipe
+from onnxprune.check.checking import check_files, refuse_failed
+from onnxprune.check.journal import Journal
+from onnxprune.check.searching import search_min_kept, search_sparsity
+from onnxprune.check.sensing import sense_file
+from onnxprune.check.sweeping import sweep_file
+from onnxprune.check.trial import Trial, make_trial
+from onnxprune.errors import UsageError, about
+from onnxprune.formats.onnx_file import load_onnx
+from onnxprune.formats.output import check_output
+from onnxprune.outcomes import CheckReport
+from onnxprune.points import Study
+from onnxprune.pruning import Progress, Settings, default_output
+from onnxprune.recipe import make_recipe, parse_sparsity
+from onnxprune.samples.opening import Source
+from onnxprune.types import Found, Recipe
+
+METHODS = ("lamp", "global", "erk")
+SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
+ALONE = (0.5, 0.7, 0.9)
+
+
+def trial(data: Source, **given: Any) -> Trial:
+    """Say on what models are run and what they have to meet.
+
+    Args:
+        data: a file, a folder, `module:function`, a dictionary of arrays by input, or a
+            function that yields such dictionaries.
+        given: the options of `onnxprune check`, spelt with underscores: how samples are read
+            (`inputs`, `labels`, `limit`, `mean`, `std`, `layout`, `cast`, …), where models run
+            (`device`, `batch`, `timeout`, `task`, `metric`, `cache`, `latency`), and the gate
+            (`max_drop`, `min_accuracy`, `min_agreement`, `max_kl`).
+    """
+    return make_trial(data, **given)
+
+
+def check(dense: str | Path, pruned: str | Path, trial: Trial) -> CheckReport:
+    """Run two model files on the same samples and say what pruning cost.
+
+    Args:
+        dense: the model as it was.
+        pruned: the model to compare.
+        trial: the samples and the gate; a gate that fails raises GateFailed, whose `report`
+            is what was found.
+    """
+    return check_trial(Path(dense), Path(pruned), trial)
+
+
+def check_trial(
+    dense: Path, pruned: Path, trial: Trial, progress: Progress | None = None
+) -> CheckReport:
+    """Compare two model files; raise GateFailed where the gate fails."""
+    report = check_files(dense, pruned, trial, progress)
+    refuse_failed(report.result, report)
+    return report
+
+
+def sweep(
+    model: str | Path,
+    trial: Trial,
+    methods: Sequence[str] = METHODS,
+    sparsities: Sequence[float | str] = SPARSITIES,
+    **recipe: Any,
+) -> Study:
+    """Run a model with several methods at several sparsities, without writing models.
+
+    Args:
+        model: an ONNX file.
+        trial: the samples.
+        methods: methods or allocations; `method+allocation` for a pair.
+        sparsities: zeros over prunable weights.
+        recipe: other fields of a recipe, as `prune` takes them.
+    """
+    return run_sweep(Path(model), trial, methods, _sparsities(sparsities), make_recipe(recipe))
+
+
+def run_sweep(  # noqa: PLR0913 - a model, what to try, how
+    model: Path,
+    trial: Trial,
+    methods: Sequence[str],
+    sparsities: Sequence[float],
+    recipe: Recipe,
+    journal: Journal | None = None,
+    progress: Progress | None = None,
+) -> Study:
+    """Run a sweep, keeping finished points in a journal."""
+    return sweep_file(model, recipe, methods, sparsities, trial, journal, progress)
+
+
+def search(  # noqa: PLR0913 - the twin of a command has its options
+    model: str | Path,
+    trial: Trial,
+    *,
+    over: str = "sparsity",
+    resolution: float = 0.01,
+    confident: bool = False,
+    output: str | Path | None = None,
+    force: bool = False,
+    **recipe: Any,
+) -> Found:
+    """Find the largest sparsity within the trial's gate, and write that model.
+
+    Args:
+        model: an ONNX file.
+        trial: the samples and the gate.
+        over: `sparsity`, or `min-kept` for the number of weights every tensor keeps.
+        resolution: sparsities are multiples of it.
+        confident: the whole interval of the drop stays within `max_drop`.
+        output: the file to write; `<stem>.pruned.onnx` beside the model by default.
+        force: replace an existing output.
+        recipe: fields of a recipe, as `prune` takes them.
+    """
+    settings = Settings(output=Path(output) if output is not None else None, force=force)
+    made = make_recipe(recipe)
+    return run_search(Path(model), trial, made, settings, over, resolution, confident)
+
+
+def run_search(  # noqa: PLR0913 - a model, what to try, how
+    model: Path,
+    trial: Trial,
+    recipe: Recipe,
+    settings: Settings,
+    over: str = "sparsity",
+    resolution: float = 0.01,
+    confident: bool = False,
+) -> Found:
+    """Search, then write the model that won."""
+    # A long search should not end at a file that is in the way.
+    links = settings.allow_hardlinks
+    with about(model), load_onnx(model, allow_hardlinks=links) as opened:
+        output = settings.output or default_output(model)
+        check_output(output, opened.all_files(), settings.force)
+    progress = settings.progress
+    if over == "sparsity":
+        found = search_sparsity(model, recipe, trial, resolution, confident, progress)
+        best = replace(recipe, sparsity=found.setting)
+    elif over == "min-kept":
+        found = search_min_kept(model, recipe, trial, progress)
+        best = replace(recipe, min_kept=int(found.setting))
+    else:
+        raise UsageError(f"--over is sparsity or min-kept, not '{over}'")
+    report = run_recipe(model, best, settings)
+    return Found(found, replace(report, check=found.result))
+
+
+def sensitivity(
+    model: str | Path,
+    trial: Trial,
+    sparsities: Sequence[float | str] = ALONE,
+    **recipe: Any,
+) -> Study:
+    """Prune each tensor alone at several sparsities and measure what that costs.
+
+    Args:
+        model: an ONNX file.
+        trial: the samples.
+        sparsities: of one tensor at a time.
+        recipe: which tensors, and what scores them, as `prune` takes it.
+    """
+    made = make_recipe({"method": "magnitude"} | recipe)
+    return run_sensitivity(Path(model), trial, _sparsities(sparsities), made)
+
+
+def run_sensitivity(  # noqa: PLR0913 - a model, what to try, how
+    model: Path,
+    trial: Trial,
+    sparsities: Sequence[float],
+    recipe: Recipe,
+    journal: Journal | None = None,
+    progress: Progress | None = None,
+) -> Study:
+    """Measure sensitivities, keeping finished points in a journal."""
+    return sense_file(model, recipe, sparsities, trial, journal, progress)
+
+
+def _sparsities(given: Sequence[float | str]) -> list[float]:
+    return [parse_sparsity(each) for each in given]
