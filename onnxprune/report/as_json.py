@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from onnxprune.encoding import encode
+from onnxprune.outcomes import CheckReport, CheckResult
 from onnxprune.types import Report, TensorReport
 from onnxprune.version import __version__
 
@@ -15,7 +17,6 @@ SCHEMA = 1
 
 def to_dict(report: Report) -> dict[str, Any]:
     """Return a report as plain values."""
-    sizes = report.sizes
     return {
         "schema": SCHEMA,
         "version": __version__,
@@ -36,18 +37,49 @@ def to_dict(report: Report) -> dict[str, Any]:
             for skipped in report.skipped
         ],
         "parameters": report.parameters,
-        "bytes": {
-            "before": sizes.before,
-            "after": sizes.after,
-            "compressed_before": sizes.compressed_before,
-            "compressed_after": sizes.compressed_after,
-            "estimated": sizes.estimated,
-        },
+        "bytes": asdict(report.sizes),
         "warnings": list(report.warnings),
         "verified": report.verified,
-        "check": None,
+        "check": check_to_dict(report.check) if report.check is not None else None,
         "seconds": round(report.seconds, 4),
     }
+
+
+def check_to_dict(result: CheckResult) -> dict[str, Any]:
+    """Return what a check showed as plain values."""
+    measure, dense, pruned = result.measured.headline
+    values: dict[str, Any] = encode(result)
+    measured = values.pop("measured")
+    return {
+        "passed": result.passed if result.conditions else None,
+        "measure": measure,
+        "dense": encode(dense),
+        "pruned": encode(pruned),
+        **measured,
+        **values,
+    }
+
+
+def check_to_json(report: CheckReport) -> str:
+    """Return the check of two files as JSON text."""
+    values = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "dense": {
+            "model": report.dense,
+            "sha256": report.dense_sha256,
+            "sparsity": report.zeros[0],
+        },
+        "pruned": {
+            "model": report.pruned,
+            "sha256": report.pruned_sha256,
+            "sparsity": report.zeros[1],
+        },
+        "check": check_to_dict(report.result),
+        "bytes": asdict(report.sizes),
+        "seconds": round(report.seconds, 4),
+    }
+    return json.dumps(values, indent=2, allow_nan=False)
 
 
 def changes(report: Report) -> bool:

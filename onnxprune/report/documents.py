@@ -1,107 +1,135 @@
-"""Reports as files: Markdown for summaries, HTML to pass on, plain text."""
+"""Reports as files: Markdown for summaries, HTML to pass on, plain text, JUnit for CI."""
 
 import html
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
 from onnxprune.errors import UsageError
 from onnxprune.formats.output import check_output, write_whole
-from onnxprune.report.as_json import to_json
-from onnxprune.report.terminal import print_report
-from onnxprune.report.text import (
-    HONEST,
-    change,
-    count,
-    facts,
-    percent,
-    shape,
-    short,
-    show,
-    skipped_by_reason,
-    skipped_line,
+from onnxprune.outcomes import CheckReport
+from onnxprune.report.as_json import check_to_json, to_json
+from onnxprune.report.check_report import (
+    TEXT_WIDTH,
+    check_to_html,
+    check_to_markdown,
+    check_to_text,
 )
+from onnxprune.report.checks import output_grid, report_facts, verdict
+from onnxprune.report.junit import check_to_junit
+from onnxprune.report.markup import escape_markdown, markdown_row, page
+from onnxprune.report.tables import html_facts, html_table, markdown_facts, markdown_table
+from onnxprune.report.terminal import print_report
+from onnxprune.report.text import HONEST, change, count, percent, shape, short, show
 from onnxprune.types import Report
 
 HEAD = ("tensor", "op", "shape", "weights", "MACs", "kept", "zeros", "sparsity", "change")
-STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}"
-    "table{border-collapse:collapse;width:100%}td,th{padding:.2rem .6rem;text-align:right;"
-    "border-bottom:1px solid #ddd;white-space:nowrap}td:first-child,th:first-child,"
-    "td:nth-child(2),td:nth-child(3){text-align:left}"
-    ".bar{display:inline-block;height:.7em;background:#2a7de1}"
-    "dt{float:left;width:7rem;color:#666}dd{margin-left:7rem}"
-)
+WORDS = 3
+"""The first columns have words and stand left; the others have numbers."""
 
 
-def check_suffix(path: Path) -> None:
-    """Refuse a report file whose form its suffix does not tell."""
-    if path.suffix.lower() not in WRITERS:
+def check_suffix(path: Path, checked: bool = True) -> None:
+    """Refuse a report file whose form its suffix does not tell.
+
+    Args:
+        path: the file.
+        checked: whether the report will have a check.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in WRITERS:
         known = ", ".join(sorted(WRITERS))
         raise UsageError(f"--report {path}: the suffix tells the form; choose one of {known}")
+    if suffix == ".xml" and not checked:
+        raise UsageError(
+            f"--report {path}: a report without a check has no test cases", "--data adds one"
+        )
 
 
-def write_report(report: Report, path: Path) -> None:
+def write_report(report: Report | CheckReport, path: Path) -> None:
     """Write a report in the form that the file's suffix asks for."""
-    check_suffix(path)
-    text = WRITERS[path.suffix.lower()](report)
+    suffix = path.suffix.lower()
+    if isinstance(report, CheckReport):
+        check_suffix(path)
+        text = CHECK_WRITERS[suffix](report)
+    else:
+        check_suffix(path, report.check is not None)
+        text = WRITERS[suffix](report)
     write_whole(check_output(path, [], force=True), text.encode("utf-8", "backslashreplace"))
 
 
 def to_markdown(report: Report) -> str:
     """Return a report as Markdown."""
-    rows = [_row(HEAD), _row(["---"] * 3 + ["---:"] * (len(HEAD) - 3))]
-    rows += [_row([_markdown(cell) for cell in cells]) for cells in _cells(report)]
-    lines = [f"## onnxprune: {_markdown(show(report.model))}", "", *rows, ""]
-    lines += [f"- **{fact.label}**: {_markdown(fact.text)}" for fact in facts(report)]
-    lines += [
-        f"- **left alone**: {_markdown(skipped_line(reason, members))}"
-        for reason, members in skipped_by_reason(report)
-    ]
-    lines += [f"- **warning**: {_markdown(show(warning))}" for warning in report.warnings]
-    return "\n".join([*lines, "", HONEST, ""])
+    rules = ["---"] * WORDS + ["---:"] * (len(HEAD) - WORDS)
+    rows = [markdown_row(HEAD), markdown_row(rules)]
+    rows += [markdown_row([escape_markdown(cell) for cell in row]) for row in _cells(report)]
+    lines = [f"## {_title(report)}{escape_markdown(show(report.model))}", "", *rows, ""]
+    if report.check is not None:
+        lines += [*markdown_table(output_grid(report.check.measured)), ""]
+    return "\n".join([*lines, *markdown_facts(report_facts(report)), "", HONEST, ""])
 
 
 def to_html(report: Report) -> str:
     """Return a report as one HTML page that needs no other file."""
-    head = "".join(f"<th>{cell}</th>" for cell in HEAD)
-    body = []
+    return page(show(report.model), html_body(report))
+
+
+def html_body(report: Report) -> str:
+    """Return what a page has below its title."""
+    rows = []
     for tensor, cells in zip(report.tensors, _cells(report), strict=True):
         shown = [html.escape(cell) for cell in cells]
         width = f"{tensor.sparsity * 6:.2f}em"
         shown[7] += f' <span class="bar" style="width:{width}"></span>'
-        body.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in shown) + "</tr>")
-    lines = [(fact.label, fact.text) for fact in facts(report)]
-    lines += [("left alone", skipped_line(*group)) for group in skipped_by_reason(report)]
-    lines += [("warning", show(warning)) for warning in report.warnings]
-    summary = "".join(
-        f"<dt>{html.escape(label)}</dt><dd>{html.escape(text)}</dd>" for label, text in lines
-    )
-    title = html.escape(show(report.model))
-    return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style></head><body><h1>{title}</h1><dl>{summary}</dl>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-        f"<p>{HONEST}</p></body></html>\n"
-    )
+        rows.append(f"<tr>{_html_row(shown, 'td')}</tr>")
+    head = _html_row([html.escape(title) for title in HEAD], "th")
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    if report.check is not None:
+        table = html_table(output_grid(report.check.measured)) + table
+    return f"{html_facts(report_facts(report))}{table}<p>{HONEST}</p>"
 
 
 def to_text(report: Report) -> str:
     """Return a report as it looks where there is no terminal."""
     stream = io.StringIO()
-    console = Console(file=stream, width=120, force_terminal=False, color_system=None)
+    console = Console(file=stream, width=TEXT_WIDTH, force_terminal=False, color_system=None)
     print_report(report, console)
     return stream.getvalue()
 
 
-WRITERS = {
+def to_junit(report: Report) -> str:
+    """Return the test cases of a report with a check."""
+    if report.check is None:
+        raise UsageError("a report without a check has no test cases", "--data adds one")
+    return check_to_junit(report.check, report.output or report.model, report.seconds)
+
+
+def _check_to_junit(report: CheckReport) -> str:
+    return check_to_junit(report.result, report.pruned, report.seconds)
+
+
+WRITERS: dict[str, Callable[[Report], str]] = {
     ".json": to_json,
     ".md": to_markdown,
     ".html": to_html,
     ".htm": to_html,
     ".txt": to_text,
+    ".xml": to_junit,
 }
+CHECK_WRITERS: dict[str, Callable[[CheckReport], str]] = {
+    ".json": check_to_json,
+    ".md": check_to_markdown,
+    ".html": check_to_html,
+    ".htm": check_to_html,
+    ".txt": check_to_text,
+    ".xml": _check_to_junit,
+}
+
+
+def _title(report: Report) -> str:
+    word = None if report.check is None else verdict(report.check)
+    return "onnxprune: " if word is None else f"onnxprune {word}: "
 
 
 def _cells(report: Report) -> list[list[str]]:
@@ -121,11 +149,9 @@ def _cells(report: Report) -> list[list[str]]:
     ]
 
 
-def _row(cells: "list[str] | tuple[str, ...]") -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _markdown(text: str) -> str:
-    """Keep text from being read as markup or as a command of a CI log."""
-    escaped = html.escape(text, quote=False)
-    return "".join("\\" + letter if letter in "\\`*_[]|#~" else letter for letter in escaped)
+def _html_row(cells: list[str], tag: str) -> str:
+    """Join cells that are HTML already."""
+    return "".join(
+        f'<{tag} class="left">{cell}</{tag}>' if at < WORDS else f"<{tag}>{cell}</{tag}>"
+        for at, cell in enumerate(cells)
+    )

@@ -11,18 +11,9 @@ from rich.text import Text
 
 from onnxprune.api import MethodInfo
 from onnxprune.comparing import Comparison
-from onnxprune.report.text import (
-    HONEST,
-    change,
-    count,
-    facts,
-    percent,
-    shape,
-    short,
-    show,
-    skipped_by_reason,
-    skipped_line,
-)
+from onnxprune.report.checks import output_grid, report_facts
+from onnxprune.report.tables import NAME_ROOM, facts_table, terminal_tables
+from onnxprune.report.text import HONEST, Fact, change, count, percent, shape, short, show
 from onnxprune.types import Report, TensorReport
 
 BAR = 10
@@ -51,8 +42,6 @@ COLUMNS: Sequence[Column] = (
     Column("sparsity", lambda tensor: percent(tensor.sparsity)),
 )
 BAR_RANK = 2
-NAME_ROOM = 30
-"""Columns give way until names have this much room; longer ones are folded."""
 
 
 def render(report: Report, width: int, plain: bool, blocks: bool = True) -> RenderableType:
@@ -65,20 +54,14 @@ def render(report: Report, width: int, plain: bool, blocks: bool = True) -> Rend
         blocks: whether the encoding has block characters for the bars.
     """
     parts: list[RenderableType] = [_table(report, width, plain, blocks), Text()]
-    summary = Table.grid(padding=(0, 2))
-    summary.add_column(style=None if plain else "dim", no_wrap=True)
-    summary.add_column(overflow="fold")
-    for fact in facts(report):
-        summary.add_row(Text(fact.label), Text(fact.text))
-    for number, (reason, members) in enumerate(skipped_by_reason(report)):
-        label = "left alone" if number == 0 else ""
-        summary.add_row(Text(label), Text(skipped_line(reason, members)))
-    for warning in report.warnings:
-        summary.add_row(Text("warning", style="" if plain else "yellow"), Text(show(warning)))
+    if report.check is not None:
+        grid = output_grid(report.check.measured)
+        parts += [*terminal_tables(grid, width, plain, blocks), Text()]
+    lines = report_facts(report)
     if report.output is not None:
         wrote = ", ".join(show(file) for file in report.files)
-        summary.add_row(Text("wrote"), Text(f"{wrote} in {report.seconds:.1f} s"))
-    parts += [summary]
+        lines.append(Fact("wrote", f"{wrote} in {report.seconds:.1f} s"))
+    parts.append(facts_table(lines, plain))
     if report.recipe is not None:
         parts += [Text(), Text(HONEST, style="" if plain else "dim")]
     return Group(*parts)
@@ -127,9 +110,14 @@ def render_methods(found: Sequence[MethodInfo]) -> RenderableType:
 
 def print_report(report: Report, console: Console) -> None:
     """Print a report on a console, plain where it is no terminal."""
-    plain = not console.is_terminal or console.no_color
-    blocks = (console.encoding or "").lower().startswith("utf")
+    plain, blocks = read_abilities(console)
     print_on(console, render(report, console.width, plain, blocks))
+
+
+def read_abilities(console: Console) -> tuple[bool, bool]:
+    """Return whether output has to be plain, and whether it may have block characters."""
+    plain = not console.is_terminal or console.no_color
+    return plain, (console.encoding or "").lower().startswith("utf")
 
 
 def print_on(console: Console, rendered: RenderableType) -> None:

@@ -5,6 +5,7 @@ import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
 
+from onnxprune.outcomes import Sizes
 from onnxprune.types import Report, Skipped, TensorReport
 
 LIMIT = 200
@@ -12,16 +13,24 @@ COMMAND = re.compile(r":(?=:)|#(?=#(?:vso)?\[)")
 """What GitHub Actions and Azure Pipelines take for the start of a command."""
 HONEST = (
     "Zeros do not by themselves make a model faster or its file smaller: runtimes compute with"
-    " them as with any number. What shrinks is the compressed file."
+    " them as with any number. What shrinks is the compressed file; time is saved where whole"
+    " channels go, or by runtimes made for sparse weights."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One line of the summary."""
+    """One line of the summary.
+
+    Args:
+        label: what it is about.
+        text: what it says.
+        tone: `good`, `bad` or `warning` where it is more than a figure.
+    """
 
     label: str
     text: str
+    tone: str = ""
 
 
 def show(text: str, limit: int = LIMIT) -> str:
@@ -95,7 +104,7 @@ def facts(report: Report) -> list[Fact]:
             f"{short(dense)} dense, {short(left)} on non-zeros{part}: {saved} less in theory"
         )
         lines.append(Fact("MACs", text))
-    lines.append(Fact("file", _bytes(report)))
+    lines.append(Fact("file", bytes_text(report.sizes)))
     if report.verified:
         lines.append(Fact("checked", report.verified))
     return lines
@@ -133,8 +142,8 @@ def _zeros(report: Report) -> str:
     return text
 
 
-def _bytes(report: Report) -> str:
-    sizes = report.sizes
+def bytes_text(sizes: Sizes) -> str:
+    """Say how large files are, and what they compress to."""
     about = "about " if sizes.estimated else ""
     text = size(sizes.before)
     if sizes.after is not None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from onnxprune.outcomes import Sizes
 from onnxprune.types import (
     Layout,
     Recipe,
     Report,
-    Sizes,
     Skipped,
     Tally,
     TensorReport,

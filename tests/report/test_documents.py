@@ -126,7 +126,11 @@ def test_the_markdown_has_the_numbers_and_the_honest_line() -> None:
     assert text.endswith(f"\n{HONEST}\n")
 
 
-@pytest.mark.parametrize("suffix", sorted(WRITERS))
+UNCHECKED = sorted(set(WRITERS) - {".xml"})
+"""The forms of a report that has no check, and so no test cases."""
+
+
+@pytest.mark.parametrize("suffix", UNCHECKED)
 def test_a_report_has_the_form_of_its_suffix(suffix: str, tmp_path: Path) -> None:
     made = hostile()
     file = tmp_path / f"r{suffix.upper()}"
@@ -163,7 +167,7 @@ def test_a_report_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> N
 def test_the_command_writes_all_reports_it_is_asked_for(
     run: Callable[..., Ran], digits: Path, tmp_path: Path
 ) -> None:
-    files = [tmp_path / f"r{suffix}" for suffix in WRITERS]
+    files = [tmp_path / f"r{suffix}" for suffix in UNCHECKED]
     words = [word for file in files for word in ("--report", file)]
     ran = run(digits, "-s", "0.9", "--dry-run", "--no-verify", "--json", *words)
     assert ran.code == 0
