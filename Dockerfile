@@ -13,7 +13,7 @@ RUN python3 -m venv /opt/onnxprune
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY onnxprune ./onnxprune
 ARG TORCH_INDEX=""
-RUN /opt/onnxprune/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c constraints.txt .
+RUN /opt/onnxprune/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c constraints.txt ".[images,plots]"
 
 FROM build AS build-gpu
 RUN /opt/onnxprune/bin/pip install --no-cache-dir -c constraints.txt "onnxruntime-gpu[cuda,cudnn]"

@@ -7,7 +7,8 @@ WORKERS ?= 2
 .PHONY: demo test check format bench clean
 
 demo: $(VENV)/runtime
-	$(BIN)/onnxprune examples/digits/digits.onnx --sparsity 0.9 --method lamp --force
+	$(BIN)/onnxprune examples/digits/digits.onnx --sparsity 0.9 --method lamp --force \
+		--data calibration/digits_test.npz --max-drop 0.02
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n $(WORKERS)

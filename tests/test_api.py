@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 
 import onnxprune
+from onnxprune.check.gate import Gate
+from onnxprune.check.trial import Trial
 from onnxprune.cli.commands import command
+from onnxprune.cli.groups import Limits, Run, Set
 from onnxprune.errors import InputError, OutputError, TargetError, UsageError
 from onnxprune.report.as_json import to_dict
+from onnxprune.samples.reading import Reading
 from onnxprune.types import Recipe, Report
 from tests.conftest import Ran
 
-Run = Callable[..., Ran]
+Start = Callable[..., Ran]
 
 
 def test_every_public_name_is_there_and_no_other() -> None:
@@ -34,13 +38,21 @@ def test_the_function_has_the_options_of_the_command() -> None:
     assert parameters.keys() == {
         *(field.name for field in fields(Recipe)),
         *settings,
-        "allow_hardlinks",
+        *("allow_hardlinks", "check", "keep_failed"),
     }
     options = {option.name for option in command.commands["prune"].params}
-    # What is only printed has no place in a function's options.
-    assert parameters.keys() - {"verify"} == options - {
+    # What is only printed has no place in a function's options, and a trial has its own.
+    ours = {field.name for group in (Set, Run, Limits) for field in fields(group)}
+    assert parameters.keys() - {"verify"} == options - ours - {
         *("recipe", "as_json", "report", "quiet", "no_verify")
     }
+
+
+def test_a_trial_takes_what_the_options_say() -> None:
+    named = {field.name for group in (Set, Run, Limits) for field in fields(group)}
+    known = {field.name for kind in (Trial, Reading, Gate) for field in fields(kind)}
+    spelled = {"samples": "limit", "shape": "shapes", "no_latency": "latency", "metric": "own"}
+    assert {spelled.get(name, name) for name in named} == known - {"reading", "gate", "seed"}
 
 
 def test_a_default_of_the_function_is_that_of_the_recipe() -> None:
@@ -53,7 +65,7 @@ def test_a_default_of_the_function_is_that_of_the_recipe() -> None:
 
 @pytest.mark.parametrize("spelled", [0.9, "0.9", "90%", np.float64(0.9), np.float32(0.9)])
 def test_the_function_reports_what_the_command_prints(
-    spelled: float | str, run: Run, digits: Path
+    spelled: float | str, run: Start, digits: Path
 ) -> None:
     report = onnxprune.prune(digits, spelled, dry_run=True, verify=False)
     assert isinstance(report, Report)

@@ -12,9 +12,9 @@ import pytest
 from onnx import numpy_helper
 
 import onnxprune
-from onnxprune.applying import read_ratios
 from onnxprune.errors import InputError, LimitError
 from onnxprune.masks import load, write
+from onnxprune.ratios import read_ratios
 from tests import models
 from tests.conftest import Ran
 from tests.reference import Layer, from_ratios

@@ -9,8 +9,12 @@ PACKAGE = Path(__file__).parents[1] / "onnxprune"
 # From the bottom up; a module may import its own layer's neighbours only if it is a folder.
 LAYERS = [
     ["version", "errors"],
+    ["outcomes"],
+    ["points"],
+    ["encoding"],
+    ["studies"],
     ["types"],
-    ["threads", "binning", "registry"],
+    ["threads", "binning", "registry", "samples"],
     ["selection"],
     ["allocations", "scores"],
     ["recipe", "scoring"],
@@ -18,8 +22,11 @@ LAYERS = [
     ["formats"],
     ["sizes"],
     ["pruning", "masks"],
-    ["comparing", "applying"],
+    ["comparing", "applying", "ratios"],
+    ["check"],
+    ["reimport"],
     ["api"],
+    ["studying"],
     ["report"],
     ["cli"],
 ]

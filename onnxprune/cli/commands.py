@@ -2,51 +2,39 @@
 
 import json
 import sys
-from dataclasses import asdict, fields
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import typer
 
 from onnxprune.api import methods as list_methods
 from onnxprune.api import run_recipe
+from onnxprune.cli import checks
+from onnxprune.cli.given import checked, pruning_recipe, trial_of
+from onnxprune.cli.groups import Choice, Limits, Looking, Printing, Run, Set, grouped
 from onnxprune.cli.meter import Meter
 from onnxprune.cli.options import (
-    Allocation,
-    Compressed,
+    CheckSet,
     DryRun,
-    Embeddings,
-    Exclude,
     First,
     Force,
-    Hardlinks,
-    Include,
     Json,
-    Layer,
+    KeepFailed,
     MaskOutput,
     Masks,
-    MaxLayerSparsity,
     Method,
-    MinKept,
-    MinSize,
     Model,
     NoVerify,
     Output,
-    Own,
     Quiet,
-    RecipeFile,
-    Reports,
     Second,
-    Seed,
     Sparsity,
 )
-from onnxprune.cli.show import check_reports, present
+from onnxprune.cli.show import check_reports, present, presenting
 from onnxprune.cli.words import Grouped
 from onnxprune.errors import UsageError
 from onnxprune.pruning import Settings, default_output, inspect_file
-from onnxprune.recipe import make_recipe, read_recipe
 from onnxprune.report.text import count, percent, show
-from onnxprune.types import Recipe
 
 app = typer.Typer(
     add_completion=False,
@@ -58,80 +46,61 @@ app.add_typer(mask, name="mask", help="Export, apply or compare masks.")
 
 
 @app.command(cls=Grouped)
+@grouped
 def prune(
     model: Model,
     sparsity: Sparsity = None,
     method: Method = None,
-    allocation: Allocation = None,
-    options: Own = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    layer: Layer = None,
-    max_layer_sparsity: MaxLayerSparsity = None,
-    min_kept: MinKept = None,
-    min_size: MinSize = None,
-    include_embeddings: Embeddings = False,
-    seed: Seed = None,
-    recipe: RecipeFile = None,
     output: Output = None,
     force: Force = False,
     dry_run: DryRun = False,
-    as_json: Json = False,
-    report: Reports = None,
-    quiet: Quiet = False,
-    no_verify: NoVerify = False,
-    compressed_size: Compressed = False,
-    allow_hardlinks: Hardlinks = False,
+    keep_failed: KeepFailed = False,
+    check: CheckSet = None,
+    *,
+    choice: Choice,
+    samples: Set,
+    run: Run,
+    limits: Limits,
+    looking: Looking,
+    printing: Printing,
 ) -> None:
     """Prune a model: score its weights, zero the least important, report."""
-    check_reports(report or [], [model, output or default_output(model), recipe])
-    given = {
-        "sparsity": sparsity,
-        "method": method,
-        "allocation": allocation,
-        "options": _settings(options or []) or None,
-        "include": include,
-        "exclude": exclude,
-        "layer": layer,
-        "max_layer_sparsity": max_layer_sparsity,
-        "min_kept": min_kept,
-        "min_size": min_size,
-        "include_embeddings": include_embeddings or None,
-        "seed": seed,
-    }
-    made = _recipe(model, recipe, given)
-    with Meter(quiet) as meter:
+    check_reports(
+        printing,
+        [model, output or default_output(model), choice.recipe],
+        checked(samples, check),
+    )
+    recipe = pruning_recipe(model, choice, method, sparsity)
+    trial = None
+    if checked(samples, check):
+        trial = trial_of(samples, run, limits, check, recipe.seed)
+    elif limits.given:
+        raise UsageError("a gate needs samples to run the models on", "--data SET names them")
+    with Meter(printing.quiet) as meter:
         settings = Settings(
             output=output,
             force=force,
             dry_run=dry_run,
-            verify=not no_verify,
-            compressed_size=compressed_size,
-            allow_hardlinks=allow_hardlinks,
+            verify=not looking.no_verify,
+            compressed_size=looking.compressed_size,
+            allow_hardlinks=looking.allow_hardlinks,
             progress=meter,
         )
-        result = run_recipe(model, made, settings)
-    present(result, as_json, quiet, report or [])
+        with presenting(printing) as result:
+            result(run_recipe(model, recipe, settings, trial, keep_failed))
 
 
 @app.command(cls=Grouped)
-def inspect(
-    model: Model,
-    as_json: Json = False,
-    report: Reports = None,
-    quiet: Quiet = False,
-    no_verify: NoVerify = False,
-    compressed_size: Compressed = False,
-    allow_hardlinks: Hardlinks = False,
-) -> None:
+@grouped
+def inspect(model: Model, printing: Printing, looking: Looking) -> None:
     """Show a model's weights, zeros and the tensors that cannot be pruned."""
-    check_reports(report or [], [model])
+    check_reports(printing, [model])
     settings = Settings(
-        verify=not no_verify,
-        compressed_size=compressed_size,
-        allow_hardlinks=allow_hardlinks,
+        verify=not looking.no_verify,
+        compressed_size=looking.compressed_size,
+        allow_hardlinks=looking.allow_hardlinks,
     )
-    present(inspect_file(model, settings), as_json, quiet, report or [])
+    present(inspect_file(model, settings), printing)
 
 
 @app.command(cls=Grouped)
@@ -169,27 +138,27 @@ def mask_export(
 
 
 @mask.command("apply", cls=Grouped)
+@grouped
 def mask_apply(
     model: Model,
     masks: Masks,
     output: Output = None,
     force: Force = False,
     dry_run: DryRun = False,
-    as_json: Json = False,
-    report: Reports = None,
-    quiet: Quiet = False,
     no_verify: NoVerify = False,
+    *,
+    printing: Printing,
 ) -> None:
     """Zero in a model what a mask found on another does not keep."""
     from onnxprune.applying import apply_masks
 
-    check_reports(report or [], [model, output or default_output(model), masks])
-    with Meter(quiet) as meter:
+    check_reports(printing, [model, output or default_output(model), masks])
+    with Meter(printing.quiet) as meter:
         settings = Settings(
             output=output, force=force, dry_run=dry_run, verify=not no_verify, progress=meter
         )
         result = apply_masks(model, masks, settings)
-    present(result, as_json, quiet, report or [])
+    present(result, printing)
 
 
 @mask.command("compare", cls=Grouped)
@@ -212,31 +181,5 @@ def mask_compare(
     print_on(console, render_comparison(result, not console.is_terminal))
 
 
-def _recipe(model: Path, file: Path | None, given: dict[str, Any]) -> Recipe:
-    values = read_recipe(file) if file is not None else {}
-    own = values.get("options")
-    if isinstance(own, dict) and given["options"]:
-        given["options"] = own | given["options"]
-    values.update({name: value for name, value in given.items() if value is not None})
-    allocation = values.get("allocation")
-    takes_total = isinstance(allocation, str) and allocation.startswith("from:")
-    if values.get("sparsity") is None and not takes_total:
-        raise UsageError(
-            "how much should go? try --sparsity 0.5",
-            f"onnxprune inspect {model} shows what is there",
-        )
-    assert set(values) <= {field.name for field in fields(Recipe)}
-    return make_recipe(values)
-
-
-def _settings(pairs: list[str]) -> dict[str, str]:
-    settings = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set takes NAME=VALUE, not '{pair}'")
-        settings[name.replace("-", "_")] = value
-    return settings
-
-
+checks.register(app)
 command: Any = typer.main.get_command(app)

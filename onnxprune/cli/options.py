@@ -13,6 +13,8 @@ reports = partial(typer.Option, rich_help_panel="Reports")
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")]
 Masks = Annotated[Path, typer.Argument(metavar="MASKS", help="A .npz or a pruned model.")]
+Dense = Annotated[Path, typer.Argument(metavar="DENSE", help="The model as it was.")]
+Pruned = Annotated[Path, typer.Argument(metavar="PRUNED", help="The model to compare.")]
 First = Annotated[Path, typer.Argument(metavar="A", help="A .npz or a pruned model.")]
 Second = Annotated[Path, typer.Argument(metavar="B", help="Another.")]
 
@@ -54,6 +56,39 @@ MaskOutput = Annotated[
 ]
 Force = Annotated[bool, where("--force", help="Replace an existing output.")]
 DryRun = Annotated[bool, where("--dry-run", help="Report what would happen, write nothing.")]
+KeepFailed = Annotated[
+    bool, where("--keep-failed", help="Write the model even if the gate fails.")
+]
+CheckSet = Annotated[
+    str | None,
+    typer.Option(
+        "--check",
+        metavar="SET",
+        rich_help_panel="Samples",
+        help="Check the result on these samples; those of --data by default.",
+    ),
+]
+Methods = Annotated[
+    str, how("--methods", metavar="A,B,...", help="Methods; NAME+ALLOCATION for a pair.")
+]
+Sparsities = Annotated[
+    str, what("--sparsities", metavar="S,S,...", help="What to try, such as 0.5,0.9.")
+]
+Journal = Annotated[
+    Path | None,
+    where("--journal", metavar="FILE", help="Keeps finished points until the end."),
+]
+Resume = Annotated[bool, where("--resume", help="Go on from the points in the journal.")]
+Over = Annotated[
+    str, how("--over", metavar="sparsity|min-kept", help="What to search; sparsity.")
+]
+Resolution = Annotated[
+    float, how("--resolution", metavar="R", help="How fine the search is; 0.01.")
+]
+Confident = Annotated[
+    bool,
+    how("--confident", help="The whole interval of the drop stays within --max-drop."),
+]
 NoVerify = Annotated[
     bool, where("--no-verify", help="Do not let onnx.checker look at the model.")
 ]
@@ -64,7 +99,9 @@ Hardlinks = Annotated[
 Json = Annotated[bool, reports("--json", help="The report as JSON on standard output.")]
 Reports = Annotated[
     list[Path] | None,
-    reports("--report", metavar="FILE", help="Also write it as .json, .md, .html or .txt."),
+    reports(
+        "--report", metavar="FILE", help="Also write it there; the suffix tells the form."
+    ),
 ]
 Quiet = Annotated[bool, reports("-q", "--quiet", help="Print nothing but errors.")]
 Compressed = Annotated[

@@ -11,6 +11,10 @@ from onnxprune.errors import UsageError
 COMMANDS = {
     "prune": "prune a model (what `onnxprune MODEL` does)",
     "inspect": "show a model's weights and zeros as they are",
+    "check": "run two models on the same samples, and show what pruning cost",
+    "sweep": "run a model with several methods at several sparsities",
+    "search": "find the largest sparsity within a budget, and write that model",
+    "sensitivity": "prune each tensor alone, and show what that costs",
     "methods": "list the methods and allocations, with their papers",
     "mask": "export, apply or compare masks",
 }
@@ -18,7 +22,7 @@ HELP = """\
 Usage: onnxprune MODEL --sparsity 0.9 [options]
 
 Prune a trained ONNX model: score its weights, zero the least important, keep
-every other byte of the file.
+every other byte of the file, check what it cost.
 
 Everyday options:
   -s, --sparsity S       share of the prunable weights to zero, such as 0.9 or 90%
@@ -26,6 +30,8 @@ Everyday options:
   -o, --output FILE      where to write (default MODEL.pruned.onnx); --force replaces
       --include GLOB     prune only these tensors; --exclude GLOB leaves some alone
       --layer GLOB=S     fix the sparsity of some tensors
+  -d, --data SET         samples to run the model on, before and after
+      --max-drop 0.01    exit with 10 and write nothing if accuracy falls by more
       --dry-run          show what would happen, write nothing
       --json             the report as JSON on standard output
       --report FILE      the report as .json, .md, .html or .txt
@@ -40,7 +46,7 @@ model faster: what shrinks is the compressed file.
 
 def help_text() -> str:
     """Return the short help."""
-    lines = [f"  {name:<10}{text}" for name, text in COMMANDS.items()]
+    lines = [f"  {name:<13}{text}" for name, text in COMMANDS.items()]
     return HELP.format(commands="\n".join(lines))
 
 
@@ -90,7 +96,8 @@ def _first_word(words: list[str], command: Any) -> int | None:
     """Find the first word that is neither an option nor an option's value."""
     takes_value = {
         spelling
-        for parameter in command.commands["prune"].params
+        for each in command.commands.values()
+        for parameter in each.params
         if parameter.param_type_name == "option" and not parameter.is_flag
         for spelling in parameter.opts
     }

@@ -1,0 +1,176 @@
+"""The commands that run models: check, sweep, search, sensitivity."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+# What runs models is imported by the command that does: others should not wait for it.
+from onnxprune.cli.given import recipe_of, sparsities_of, trial_of, words
+from onnxprune.cli.groups import Choice, Limits, Looking, Printing, Run, Set, grouped
+from onnxprune.cli.meter import Meter
+from onnxprune.cli.options import (
+    Confident,
+    Dense,
+    Force,
+    Method,
+    Methods,
+    Model,
+    Output,
+    Over,
+    Pruned,
+    Resolution,
+    Resume,
+    Sparsities,
+    Sparsity,
+)
+from onnxprune.cli.options import Journal as JournalFile
+from onnxprune.cli.show import check_reports, present, presenting
+from onnxprune.cli.words import Grouped
+from onnxprune.errors import UsageError
+from onnxprune.pruning import Settings, default_output
+from onnxprune.report.text import show
+
+if TYPE_CHECKING:
+    from onnxprune.check.journal import Journal
+
+LIMIT = "0.01"
+"""The drop that a search allows where no gate is given."""
+
+
+@grouped
+def check(
+    dense: Dense, pruned: Pruned, samples: Set, run: Run, limits: Limits, printing: Printing
+) -> None:
+    """Run two models on the same samples and show what pruning cost."""
+    from onnxprune.studying import check_trial
+
+    check_reports(printing, [dense, pruned], checked=True)
+    trial = trial_of(samples, run, limits)
+    with Meter(printing.quiet) as meter, presenting(printing) as result:
+        result(check_trial(dense, pruned, trial, meter))
+
+
+@grouped
+def sweep(
+    model: Model,
+    methods: Methods = "lamp,global,erk",
+    sparsities: Sparsities = "0.5,0.7,0.8,0.9,0.95",
+    journal: JournalFile = None,
+    resume: Resume = False,
+    *,
+    choice: Choice,
+    samples: Set,
+    run: Run,
+    printing: Printing,
+) -> None:
+    """Run a model with several methods at several sparsities, without writing models."""
+    from onnxprune.studying import run_sweep
+
+    check_reports(printing, [model, choice.recipe], study=True)
+    recipe = recipe_of(choice)
+    trial = trial_of(samples, run, Limits(), seed=recipe.seed)
+    tried = words(methods), sparsities_of(sparsities)
+    with _keeping(model, "sweep", journal, resume) as kept:
+        with Meter(printing.quiet) as meter:
+            study = run_sweep(model, trial, *tried, recipe, kept, meter)
+        present(study, printing)
+
+
+@grouped
+def search(
+    model: Model,
+    sparsity: Sparsity = None,
+    method: Method = None,
+    over: Over = "sparsity",
+    resolution: Resolution = 0.01,
+    confident: Confident = False,
+    output: Output = None,
+    force: Force = False,
+    *,
+    choice: Choice,
+    samples: Set,
+    run: Run,
+    limits: Limits,
+    looking: Looking,
+    printing: Printing,
+) -> None:
+    """Find the largest sparsity within a budget, and write that model."""
+    from onnxprune.studying import run_search
+
+    check_reports(
+        printing, [model, output or default_output(model), choice.recipe], study=True
+    )
+    if over == "min-kept":
+        method = method or "global"
+    elif sparsity is not None:
+        raise UsageError("search finds the sparsity itself", "--over min-kept takes one")
+    elif not limits.given:
+        limits = Limits(max_drop=LIMIT)
+    recipe = recipe_of(choice, method, sparsity)
+    trial = trial_of(samples, run, limits, seed=recipe.seed)
+    with Meter(printing.quiet) as meter:
+        settings = Settings(
+            output=output,
+            force=force,
+            verify=not looking.no_verify,
+            compressed_size=looking.compressed_size,
+            allow_hardlinks=looking.allow_hardlinks,
+            progress=meter,
+        )
+        found = run_search(model, trial, recipe, settings, over, resolution, confident)
+    present(found, printing)
+
+
+@grouped
+def sensitivity(
+    model: Model,
+    method: Method = None,
+    sparsities: Sparsities = "0.5,0.7,0.9",
+    journal: JournalFile = None,
+    resume: Resume = False,
+    *,
+    choice: Choice,
+    samples: Set,
+    run: Run,
+    printing: Printing,
+) -> None:
+    """Prune each tensor alone at several sparsities and show what that costs."""
+    from onnxprune.studying import run_sensitivity
+
+    check_reports(printing, [model, choice.recipe], study=True)
+    recipe = recipe_of(choice, method or "magnitude")
+    trial = trial_of(samples, run, Limits(), seed=recipe.seed)
+    tried = sparsities_of(sparsities)
+    with _keeping(model, "sensitivity", journal, resume) as kept:
+        with Meter(printing.quiet) as meter:
+            study = run_sensitivity(model, trial, tried, recipe, kept, meter)
+        present(study, printing)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (check, sweep, search, sensitivity):
+        app.command(cls=Grouped)(command)
+
+
+@contextlib.contextmanager
+def _keeping(model: Path, kind: str, file: Path | None, resume: bool) -> Iterator["Journal"]:
+    """Keep finished points in a file until they are reported, and say so if that fails."""
+    from onnxprune.check.journal import Journal
+
+    path = file or Path(f"{model.stem}.{kind}.partial.json")
+    journal = Journal(path, resume)
+    try:
+        yield journal
+    except BaseException:
+        if journal.kept:
+            sys.stderr.write(
+                f"onnxprune: {journal.kept} finished points are in {show(str(path))};"
+                " --resume goes on from them\n"
+            )
+        raise
+    journal.end()

@@ -1,0 +1,105 @@
+"""Turns groups of options into what the library takes: recipes, trials, settings."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxprune.cli.groups import Choice, Limits, Run, Set
+from onnxprune.errors import UsageError
+from onnxprune.recipe import make_recipe, parse_sparsity, read_recipe
+from onnxprune.types import Recipe
+
+if TYPE_CHECKING:
+    from onnxprune.check.trial import Trial
+
+
+def recipe_of(
+    choice: Choice, method: str | None = None, sparsity: str | None = None
+) -> Recipe:
+    """Build a recipe from options and from the recipe file they name; options win."""
+    given = asdict(choice) | {"method": method, "sparsity": sparsity}
+    file = given.pop("recipe")
+    given["options"] = own_options(choice.options or []) or None
+    given["include_embeddings"] = choice.include_embeddings or None
+    values = read_recipe(file) if file is not None else {}
+    own = values.get("options")
+    if isinstance(own, dict) and given["options"]:
+        given["options"] = own | given["options"]
+    values.update({name: value for name, value in given.items() if value is not None})
+    assert set(values) <= {field.name for field in fields(Recipe)}
+    return make_recipe(values)
+
+
+def pruning_recipe(
+    model: Path, choice: Choice, method: str | None, sparsity: str | None
+) -> Recipe:
+    """Build a recipe that says how much goes."""
+    recipe = recipe_of(choice, method, sparsity)
+    takes_total = (recipe.allocation or "").startswith("from:")
+    if recipe.sparsity is None and not takes_total:
+        raise UsageError(
+            "how much should go? try --sparsity 0.5",
+            f"onnxprune inspect {model} shows what is there",
+        )
+    return recipe
+
+
+def checked(samples: Set, check: str | None) -> bool:
+    """Whether a pruned model is run on samples."""
+    return samples.data is not None or check is not None
+
+
+def trial_of(
+    samples: Set, run: Run, limits: Limits, data: str | None = None, seed: int = 0
+) -> "Trial":
+    """Build a trial from options.
+
+    Args:
+        samples: the samples and how they are read.
+        run: where models run.
+        limits: the gate.
+        data: other samples than those of `--data`.
+        seed: where random samples start.
+    """
+    from onnxprune.check.trial import make_trial
+    from onnxprune.samples.reading import parse_reading
+
+    reading = parse_reading(
+        inputs=samples.inputs,
+        labels=samples.labels,
+        image_size=samples.image_size,
+        mean=samples.mean,
+        std=samples.std,
+        layout=samples.layout,
+        channel_order=samples.channel_order,
+        pixel_range=samples.pixel_range,
+        shapes=samples.shape,
+        cast=samples.cast,
+        limit=samples.samples,
+        seed=seed,
+    )
+    given = asdict(run)
+    given["latency"] = not given.pop("no_latency")
+    return make_trial(data or samples.data, reading=reading, **given, **asdict(limits))
+
+
+def words(text: str) -> list[str]:
+    """Split a list with commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def sparsities_of(text: str) -> list[float]:
+    """Read a list of sparsities."""
+    return [parse_sparsity(word, "--sparsities") for word in words(text)]
+
+
+def own_options(pairs: Sequence[str]) -> dict[str, str]:
+    """Read NAME=VALUE pairs."""
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set takes NAME=VALUE, not '{pair}'")
+        settings[name.replace("-", "_")] = value
+    return settings
