@@ -244,5 +244,5 @@ def _broken() -> Iterator[None]:
         with reading():
             yield
     except BROKEN as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise InputError(f"damaged, or no file of arrays: {said}") from error

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from onnxprune.errors import InputError, OnnxpruneError, UsageError
-from onnxprune.samples.table import Rows, Spec, Table, common_size, plain_array, same_constant
+from onnxprune.samples.table import Rows, Spec, Table, equal_size, plain_array, same_constant
 
 Yielding = Callable[[], Iterable[Mapping[str, Any]]]
 USER = "onnxprune_user_data_"
@@ -34,8 +34,8 @@ class Calls(Table):
 
     def take(self, names: Collection[str]) -> None:
         """Go on with these columns only; how many rows they have is not known."""
-        super().take(names)
-        self.size = None
+        self.columns = {name: spec for name, spec in self.columns.items() if name in names}
+        equal_size(self.columns)
 
     def pieces(self, size: int) -> Iterator[Rows]:
         """Go through all rows in order, at most so many at a time."""
@@ -43,10 +43,12 @@ class Calls(Table):
         for part in self._parts():
             self._check(part)
             rows = {name: part[name] for name in self.columns}
-            count = common_size({name: Spec.of(array) for name, array in rows.items()})
+            count = equal_size({name: Spec.of(array) for name, array in rows.items()})
             for start in range(0, count, size):
                 yield {name: array[start : start + size] for name, array in rows.items()}
             total += count
+        if total == 0:
+            raise InputError(f"{self.source}: the set has no samples")
         if self._counted not in (None, total):
             raise InputError(
                 f"{self.source} yielded {self._counted:,} samples at first, {total:,} now",
@@ -144,7 +146,7 @@ def _importing(folder: Path, what: str) -> Iterator[None]:
 
 def _said(error: BaseException) -> str:
     """Return what an error of foreign code says, in one line."""
-    said = " ".join(str(error).split())
+    said = " ".join(str(error).split()).rstrip(".")
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 

@@ -92,7 +92,7 @@ def _open(path: Path, reading: Reading, ports: Sequence[Port]) -> Table:
         raise InputError("not a regular file")
     if path.suffix.lower() == ".npy":
         return _one_array(path, reading, ports)
-    if path.suffix.lower() == ".npz" or is_archive(path):
+    if is_archive(path) or path.suffix.lower() == ".npz":
         return Archive(path)
     raise InputError(
         "no set of samples", "a set is a .npz or .npy file, a folder, or a function"

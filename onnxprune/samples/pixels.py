@@ -83,7 +83,12 @@ def _arrangement(sample: Shape, port: Port, reading: Reading) -> tuple[str, str]
             f" {'x'.join(map(str, sample))}"
         )
     layout = layout_of(port, reading)
-    pairs = [(stored, layout or stored) for stored in found]
+    if layout is None:
+        # As stored if that fits, else turned.
+        turned = [(stored, FIRST if stored == LAST else LAST) for stored in found]
+        pairs = [*((stored, stored) for stored in found), *turned]
+    else:
+        pairs = [(stored, layout) for stored in found]
     fitting = (
         (stored, wanted)
         for stored, wanted in pairs

@@ -171,6 +171,16 @@ class Chain(Table):
 
 
 def common_size(columns: Mapping[str, Spec]) -> int:
+    """Return how many rows all columns have, refusing those without any."""
+    size = equal_size(columns)
+    if size == 0:
+        raise InputError("the set has no samples")
+    if not any(each.row_bytes for each in columns.values()):
+        raise InputError("the samples hold no values")
+    return size
+
+
+def equal_size(columns: Mapping[str, Spec]) -> int:
     """Return how many rows all columns have, refusing those that differ."""
     if not columns:
         raise InputError("the set has no arrays with samples")
@@ -181,10 +191,6 @@ def common_size(columns: Mapping[str, Spec]) -> int:
                 f"{spec.shape[0]:,} samples of '{first}', but {other.shape[0]:,} of '{name}'",
                 "what goes with every sample is an array without dimensions",
             )
-    if spec.shape[0] == 0:
-        raise InputError("the set has no samples")
-    if not any(each.row_bytes for each in columns.values()):
-        raise InputError("the samples hold no values")
     return spec.shape[0]
 
 
@@ -193,7 +199,7 @@ def plain_array(name: str, value: object) -> Array:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).split()).rstrip(".")
         raise InputError(f"'{name}' cannot be made an array: {said}") from error
     if array.dtype == object and all(isinstance(each, str) for each in array.flat):
         return array.astype(np.str_)
