@@ -14,6 +14,7 @@ LAYERS = [
     ["encoding"],
     ["studies"],
     ["types"],
+    ["foreign"],
     ["threads", "binning", "registry", "samples"],
     ["selection"],
     ["allocations", "scores"],

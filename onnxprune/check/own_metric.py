@@ -1,29 +1,19 @@
 """The user's own measure: finding its function, calling it, judging what it returns."""
 
-import importlib
-import importlib.util
 import math
-import os
-import sys
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from onnxprune.errors import UsageError
+from onnxprune.foreign import load_function, said
 from onnxprune.outcomes import OwnMetric
 from onnxprune.types import Array
 
 LABELS = "labels"
 """Under which name a metric finds the labels among the samples."""
-HOW = "--metric takes FILE.py:FUNCTION or MODULE:FUNCTION"
-USER = "onnxprune_user_metric_"
 
 Arrays = dict[str, Array]
 
@@ -45,27 +35,12 @@ class OwnFunction:
 
 def load_metric(spec: str | Callable[..., Any]) -> OwnFunction:
     """Return the function that `module:function` or `file.py:function` names, or that is given."""
-    if not isinstance(spec, str):
-        return _described(spec, getattr(spec, "__name__", type(spec).__name__))
-    place, colon, name = spec.rpartition(":")
-    if not (colon and place and name):
-        raise UsageError(f"metric '{spec}' names no function of a file or module", HOW)
-    if place.endswith(".py"):
-        module, shown = _module_of_file(Path(place)), Path(place).name
-    else:
-        module, shown = _module_of_name(place), place
-    function = getattr(module, name, None)
-    if function is None:
-        names = sorted(
-            key
-            for key, value in vars(module).items()
-            if callable(value) and not key.startswith("_")
-        )
-        found = f"it has {', '.join(names)}" if names else "it has none"
-        raise UsageError(
-            f"metric {shown} has no function '{name}'; {found}", _nearest(name, names)
-        )
-    return _described(function, f"{shown}:{name}")
+    if isinstance(spec, str):
+        return _described(*load_function(spec, "metric", "--metric"))
+    name = getattr(spec, "__name__", type(spec).__name__)
+    if not callable(spec):
+        raise UsageError(f"metric {name} is no function but of type {type(spec).__name__}")
+    return _described(spec, name)
 
 
 class OwnMeasure:
@@ -124,9 +99,7 @@ class OwnMeasure:
         try:
             answer = self.own.function(_copies(outputs), _copies(samples))
         except (Exception, SystemExit) as error:
-            said = " ".join(str(error).split())
-            what = f"{type(error).__name__}: {said}" if said else type(error).__name__
-            raise UsageError(f"metric {self.own.name} failed: {what}") from error
+            raise UsageError(f"metric {self.own.name} failed: {said(error)}") from error
         values = self._numbers(answer, count)
         return float(values) * count if values.ndim == 0 else math.fsum(values)
 
@@ -166,66 +139,8 @@ class OwnMeasure:
         return joined
 
 
-def _described(function: object, name: str) -> OwnFunction:
-    if not callable(function):
-        kind = type(function).__name__
-        raise UsageError(f"metric {name} is no function but of type {kind}", HOW)
+def _described(function: Callable[..., Any], name: str) -> OwnFunction:
     return OwnFunction(name, function, bool(getattr(function, "whole_set", False)))
-
-
-def _module_of_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        folder = path.parent
-        names = [each.name for each in folder.glob("*.py")] if folder.is_dir() else []
-        raise UsageError(f"metric file {path} does not exist", _nearest(path.name, names))
-    # The path tells it from another file of the same name.
-    name = f"{USER}{path.stem}_{zlib.crc32(os.fsencode(path.resolve())):08x}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"metric file {path} cannot be loaded as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    with _importing(path.parent, f"metric file {path}"):
-        spec.loader.exec_module(module)
-    return module
-
-
-def _module_of_name(name: str) -> ModuleType:
-    folder = Path.cwd()
-    try:
-        with _importing(folder, f"metric module {name}"):
-            importlib.invalidate_caches()
-            return importlib.import_module(name)
-    except UsageError as error:
-        cause = error.__cause__
-        missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
-        if missing is None or not f"{name}.".startswith(f"{missing}."):
-            raise
-        names = [each.stem for each in folder.glob("*.py")]
-        raise UsageError(
-            f"metric module {name} is neither installed nor in the current folder",
-            _nearest(name, names) or HOW,
-        ) from cause
-
-
-@contextmanager
-def _importing(folder: Path, what: str) -> Iterator[None]:
-    """Let a module import its neighbours, and say what keeps it from being imported."""
-    path = str(folder.resolve())
-    sys.path.insert(0, path)
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        said = " ".join(str(error).split())
-        raise UsageError(f"{what} does not load: {type(error).__name__}: {said}") from error
-    finally:
-        if path in sys.path:
-            sys.path.remove(path)
-
-
-def _nearest(name: str, names: list[str]) -> str | None:
-    near = get_close_matches(name, names, 1)
-    return f"did you mean {near[0]}?" if near else None
 
 
 def _copies(arrays: Mapping[str, Array]) -> Arrays:

@@ -27,6 +27,7 @@ CHILD = Path(__file__).with_name("child.py")
 TIMEOUT = 300.0
 DEVICES = ("auto", "cpu", "cuda")
 CPU = "CPUExecutionProvider"
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 ROUNDS = (5, 1001)
 SECONDS = 1.0
 
@@ -217,10 +218,11 @@ class Runner:
         )
 
     def _reason(self) -> str:
-        """Return the last line that the libraries printed."""
+        """Return the last thing that the libraries printed, without what leads up to it."""
         self._said.seek(0)
-        lines = self._said.read()[-4000:].decode(errors="replace").strip().splitlines()
-        return first_words(lines[-1]) if lines else ""
+        said = COLOURS.sub("", self._said.read()[-4000:].decode(errors="replace"))
+        lines = [line for line in said.splitlines() if line.strip()]
+        return first_words(lines[-1].rpartition("error: ")[2]) if lines else ""
 
 
 def make_memory(size: int) -> int:

@@ -95,7 +95,7 @@ def share_of(progress: Progress | None, ran: int, missing: int) -> Progress | No
     def told(_: str, done: int, total: int) -> None:
         parts = 1000
         share = parts * done // max(total, 1)
-        tell(f"point {ran + 1} of {missing}", ran * parts + share, missing * parts)
+        tell(f"running {missing} points", ran * parts + share, missing * parts)
 
     return told
 

@@ -1,21 +1,14 @@
-"""Samples that a user's function yields: finding it, calling it, holding it to its contract."""
+"""Samples that a user's function yields: calling it, holding it to its contract."""
 
-import importlib
-import importlib.util
-import os
-import sys
-import zlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from pathlib import Path
-from types import ModuleType
+from contextlib import closing
 from typing import Any
 
 from onnxprune.errors import InputError, OnnxpruneError, UsageError
+from onnxprune.foreign import said
 from onnxprune.samples.table import Rows, Spec, Table, equal_size, plain_array, same_constant
 
 Yielding = Callable[[], Iterable[Mapping[str, Any]]]
-USER = "onnxprune_user_data_"
 
 
 class Calls(Table):
@@ -71,7 +64,7 @@ class Calls(Table):
         except (OnnxpruneError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
-            raise UsageError(f"data function {self.source} failed: {_said(error)}") from error
+            raise UsageError(f"data function {self.source} failed: {said(error)}") from error
 
     def _arrays(self, part: object) -> Rows:
         if not isinstance(part, Mapping):
@@ -94,60 +87,6 @@ class Calls(Table):
                     f"{self.source} changes '{name}', which has no dimension of samples",
                     f"yield '{name}' with one row per sample",
                 )
-
-
-def load_function(spec: str) -> Yielding:
-    """Find the function that `module:function` or `file.py:function` names."""
-    place, _, name = spec.rpartition(":")
-    if place.endswith(".py"):
-        module = _module_of_file(Path(place))
-    else:
-        with _importing(Path.cwd(), place):
-            importlib.invalidate_caches()
-            module = importlib.import_module(place)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise UsageError(f"--data {spec}: {place} has no function '{name}'")
-    made: Yielding = function
-    return made
-
-
-def _module_of_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UsageError(f"no file {path}", "--data takes file.py:function")
-    # The path tells it from another file of the same name.
-    name = f"{USER}{path.stem}_{zlib.crc32(os.fsencode(path.resolve())):08x}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} cannot be loaded as Python")
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses, among others, look for the module they are defined in.
-    sys.modules[name] = module
-    with _importing(path.parent, str(path)):
-        spec.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def _importing(folder: Path, what: str) -> Iterator[None]:
-    """Let a module import its neighbours, and say what keeps it from being imported."""
-    path = str(folder.resolve())
-    sys.path.insert(0, path)
-    try:
-        yield
-    except (OnnxpruneError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"{what} cannot be loaded: {_said(error)}") from error
-    finally:
-        if path in sys.path:
-            sys.path.remove(path)
-
-
-def _said(error: BaseException) -> str:
-    """Return what an error of foreign code says, in one line."""
-    said = " ".join(str(error).split()).rstrip(".")
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _kind(spec: Spec) -> str:

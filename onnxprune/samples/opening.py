@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from onnxprune.errors import InputError, UsageError, about
+from onnxprune.foreign import load_function
 from onnxprune.outcomes import Port
 from onnxprune.samples.archive import Archive, is_archive, read_npy
 from onnxprune.samples.batch import Samples
 from onnxprune.samples.feeds import Feeds, feed_folders
 from onnxprune.samples.files import files_in
-from onnxprune.samples.functions import Calls, load_function
+from onnxprune.samples.functions import Calls
 from onnxprune.samples.images import IMAGES, SUFFIXES, Images, holds_images
 from onnxprune.samples.noise import COUNT, Noise
 from onnxprune.samples.reading import Reading
@@ -53,7 +54,8 @@ def open_samples(source: Source, reading: Reading, ports: Sequence[Port]) -> Sam
             count = _count(noise[1])
             return Samples(Noise(ports, count, reading.seed, reading.shapes), reading, ports)
         if FUNCTION.fullmatch(text):
-            return Samples(Calls(text, load_function(text)), reading, ports)
+            function, _ = load_function(text, "data", "--data")
+            return Samples(Calls(text, function), reading, ports)
     path = Path(source)
     with about(path):
         table = _open(path, reading, ports)

@@ -200,13 +200,13 @@ def test_what_names_no_function_is_refused(
     (tmp_path / "wrong.py").write_text("def (")
     (tmp_path / "leaving.py").write_text("raise SystemExit('bye')")
     for spec, message in {
-        f"{path}:columns": f"--data {path}:columns: {path} has no function 'columns'",
-        "third_set.py:NUMBER": "--data third_set.py:NUMBER: third_set.py has no function 'NUMBER'",
-        "gone.py:rows": "no file gone.py",
-        "wrong.py:rows": "wrong.py cannot be loaded: SyntaxError: ",
-        "leaving.py:rows": "leaving.py cannot be loaded: SystemExit: bye",
-        "no_such_module:rows": "no_such_module cannot be loaded: ModuleNotFoundError: ",
-        "..no:rows": "..no cannot be loaded: ",
+        f"{path}:columns": "data third_set.py has no function 'columns'; it has ",
+        "third_set.py:NUMBER": "data third_set.py:NUMBER is no function but of type int",
+        "gone.py:rows": "data file gone.py does not exist",
+        "wrong.py:rows": "data file wrong.py does not load: SyntaxError: ",
+        "leaving.py:rows": "data file leaving.py does not load: SystemExit: bye",
+        "no_such_module:rows": "data module no_such_module is neither installed nor in",
+        "..no:rows": "data module ..no does not load: ",
     }.items():
         error = refusal(spec)
         assert isinstance(error, UsageError)
