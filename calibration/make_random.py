@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from onnxprune.check.ports import input_ports
+from onnxprune.trials.ports import input_ports
 from onnxprune.errors import OnnxpruneError, UsageError, about
 from onnxprune.formats.onnx_file import load_onnx
 from onnxprune.formats.output import Temporary, check_output, write_errors

@@ -1,17 +1,19 @@
 """The commands as Python functions: the same options, reports and errors."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxprune.pruning import Settings, inspect_file, prune_file
+from onnxprune.planning import resolve
+from onnxprune.pruning import Planner, Settings, inspect_file, plan_weights, prune_file
 from onnxprune.recipe import make_recipe
 from onnxprune.registry import Entry, entries
 from onnxprune.types import Recipe, Report
 
 if TYPE_CHECKING:
-    from onnxprune.check.trial import Trial
+    from onnxprune.trials.trial import Trial
 
 
 def prune(  # noqa: PLR0913 - the twin of a command has its options
@@ -32,11 +34,20 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
     include_embeddings: bool = False,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
+    steps: int | None = None,
+    schedule: str | None = None,
+    batches_per_step: int | None = None,
+    precision: str | None = None,
+    loss: str | None = None,
+    bn: str | None = None,
+    curvature: str | None = None,
     verify: bool = True,
     compressed_size: bool = False,
     allow_hardlinks: bool = False,
     check: "Trial | None" = None,
     keep_failed: bool = False,
+    data: "Trial | None" = None,
+    checkpoint: str | Path | None = None,
 ) -> Report:
     """Prune a model file and write the result beside it, or where `output` says.
 
@@ -58,12 +69,21 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         include_embeddings: prune lookup tables, too.
         seed: where random numbers start.
         options: options of the method and the allocation themselves.
+        steps: in how many steps a method that measures prunes.
+        schedule: how the zeros grow over the steps, `exponential` or `linear`.
+        batches_per_step: how many batches are measured in each step.
+        precision: of what is measured, `float32` or `float64`.
+        loss: `cross-entropy`, `mse`, or `module:function`.
+        bn: normalise by the file's statistics, `eval`, or by each batch's, `batch`.
+        curvature: `exact`, `mc` or `empirical`.
         verify: let onnx.checker look at the model.
         compressed_size: compress the whole file for its size instead of samples.
         allow_hardlinks: take external data files that have several names.
         check: run the model before and after on samples (see `trial`); a gate that fails
             raises GateFailed, whose `report` is what was found.
         keep_failed: write the model even if the gate fails.
+        data: on what methods that measure the model measure it (see `trial`).
+        checkpoint: a folder that keeps finished steps, for the next time.
     """
     recipe = make_recipe(
         {
@@ -79,6 +99,13 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
             "include_embeddings": include_embeddings,
             "seed": seed,
             "options": dict(options or {}),
+            "steps": steps,
+            "schedule": schedule,
+            "batches_per_step": batches_per_step,
+            "precision": precision,
+            "loss": loss,
+            "bn": bn,
+            "curvature": curvature,
         }
     )
     settings = Settings(
@@ -88,30 +115,34 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         verify=verify,
         compressed_size=compressed_size,
         allow_hardlinks=allow_hardlinks,
+        checkpoint=Path(checkpoint) if checkpoint is not None else None,
     )
-    return run_recipe(Path(model), recipe, settings, check, keep_failed)
+    return run_recipe(Path(model), recipe, settings, check, keep_failed, data)
 
 
-def run_recipe(
+def run_recipe(  # noqa: PLR0913 - a model, what to do with it, on what
     model: Path,
     recipe: Recipe,
     settings: Settings,
     trial: "Trial | None" = None,
     keep_failed: bool = False,
+    calibration: "Trial | None" = None,
 ) -> Report:
     """Prune a model file as a recipe says, and check it if there is a trial."""
     if trial is None:
-        return _prune(model, recipe, settings)
-    from onnxprune.check.checking import Acceptance, refuse_failed
+        return _prune(model, recipe, settings, calibration)
+    from onnxprune.trials.checking import Acceptance, refuse_failed
 
     acceptance = Acceptance(trial, keep_failed, settings.progress)
-    report = _prune(model, recipe, replace(settings, accept=acceptance))
-    report = replace(report, check=acceptance.result)
+    accepted = replace(settings, accept=acceptance)
+    report = replace(_prune(model, recipe, accepted, calibration), check=acceptance.result)
     refuse_failed(acceptance.result, report)
     return report
 
 
-def _prune(model: Path, recipe: Recipe, settings: Settings) -> Report:
+def _prune(
+    model: Path, recipe: Recipe, settings: Settings, calibration: "Trial | None"
+) -> Report:
     from onnxprune.applying import refuse_overwriting
     from onnxprune.ratios import ratios_file, read_ratios
 
@@ -120,7 +151,22 @@ def _prune(model: Path, recipe: Recipe, settings: Settings) -> Report:
     if file is not None:
         ratios = read_ratios(file)
         refuse_overwriting(file, model, settings)
-    return prune_file(model, recipe, settings, ratios)
+    with planning([recipe], calibration, settings) as planner:
+        return prune_file(model, recipe, settings, ratios, planner)
+
+
+@contextlib.contextmanager
+def planning(
+    recipes: Sequence[Recipe], calibration: "Trial | None", settings: Settings
+) -> Iterator[Planner]:
+    """Return what plans recipes; torch is loaded only if a method measures the model."""
+    if not any(resolve(recipe)[0].measured for recipe in recipes):
+        yield plan_weights
+        return
+    from onnxprune.calibrating import Calibrator
+
+    with Calibrator(calibration, settings.checkpoint, settings.progress) as planner:
+        yield planner
 
 
 def inspect(

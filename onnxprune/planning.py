@@ -11,7 +11,7 @@ from onnxprune.allocations.curves import Curves
 from onnxprune.errors import OnnxpruneError, TargetError, UsageError
 from onnxprune.recipe import own_options, refuse_unknown_options
 from onnxprune.registry import Entry, find
-from onnxprune.scoring import Values, rank
+from onnxprune.scoring import Given, Values, rank
 from onnxprune.selection import Cut, Ranking, Sieve
 from onnxprune.threads import parallel
 from onnxprune.types import Array, Recipe, Skipped, Weight
@@ -40,6 +40,10 @@ class Plan:
     rankings: dict[str, Ranking] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    def pruned_paths(self) -> list[str]:
+        """Return the tensors that lose weights."""
+        return list(self.cuts)
+
     def pruner(self, path: str) -> Callable[[int, Array], Array]:
         """Return a function that says which of a tensor's next values go, from 0 on again."""
         sieve = Sieve(self.cuts[path])
@@ -59,6 +63,7 @@ def make_plan(
     weights: Sequence[Weight],
     values: Values,
     ratios: Ratios | None = None,
+    given: Given | None = None,
 ) -> Plan:
     """Decide a recipe for a model's weights.
 
@@ -67,12 +72,17 @@ def make_plan(
         weights: all prunable tensors, in graph order.
         values: reads them.
         ratios: the sparsity of each tensor of `--allocation from:FILE`.
+        given: what was measured of the model, if the method needs that.
     """
     plan = select(recipe, weights)
     if not plan.weights:
         raise _nothing(plan)
     score, allocate = resolve(recipe)
     refuse_unknown_options(recipe.options, score, allocate)
+    if score.measured and given is None:
+        raise UsageError(
+            f"{score.name} measures the model on samples", "--data SET names them"
+        )
     total = sum(weight.size for weight in plan.weights)
     if recipe.sparsity is not None:
         zeros = round(recipe.sparsity * total)
@@ -83,7 +93,7 @@ def make_plan(
         zeros = round(sum(shares, Fraction(0)))
     else:
         raise UsageError("how much should go? try --sparsity 0.5")
-    candidates = _candidates(recipe, plan, score, values)
+    candidates = _candidates(recipe, plan, score, values, given)
     _allocate(recipe, plan, allocate, candidates, zeros, ratios)
     plan.rankings = {c.weight.path: c.scores for c in candidates}
     cut = [path for path, count in plan.zeros.items() if count]
@@ -161,7 +171,9 @@ def _nothing(plan: Plan) -> TargetError:
     )
 
 
-def _candidates(recipe: Recipe, plan: Plan, score: Entry, values: Values) -> list[Candidate]:
+def _candidates(
+    recipe: Recipe, plan: Plan, score: Entry, values: Values, given: Given | None
+) -> list[Candidate]:
     highest = Fraction(repr(float(recipe.max_layer_sparsity)))
     candidates = []
     for weight in plan.weights:
@@ -169,7 +181,7 @@ def _candidates(recipe: Recipe, plan: Plan, score: Entry, values: Values) -> lis
         scores = magnitudes
         if score.name != "magnitude":
             options = own_options(score, recipe.options)
-            scores = rank(weight, values, score, options, recipe.seed)
+            scores = rank(weight, values, score, options, recipe.seed, given)
         limit = min(
             weight.size - min(weight.size, recipe.min_kept), int(highest * weight.size)
         )

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +18,13 @@ from onnxprune.scoring import Values
 from onnxprune.selection import CHUNK
 from onnxprune.sizes import measure
 from onnxprune.threads import parallel
-from onnxprune.types import Array, Recipe, Report, Tally, TensorReport
+from onnxprune.types import Array, Recipe, Report, Tally, TensorReport, Weight
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, how much is done, how much there is)."""
+
+Planner = Callable[[OnnxModel, Recipe, Values, Ratios | None, Sequence[Weight]], Plan]
+"""Decides a recipe for some of a model's weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Settings:
         allow_hardlinks: take external data files that have several names.
         progress: is told how far the work is.
         accept: looks at the pruned model before it is put in place.
+        checkpoint: a folder that keeps the finished steps of methods that have several.
     """
 
     output: Path | None = None
@@ -47,6 +51,18 @@ class Settings:
     allow_hardlinks: bool = False
     progress: Progress | None = None
     accept: Accept | None = None
+    checkpoint: Path | None = None
+
+
+def plan_weights(
+    _: OnnxModel,
+    recipe: Recipe,
+    values: Values,
+    ratios: Ratios | None,
+    weights: Sequence[Weight],
+) -> Plan:
+    """Decide a recipe by the weights alone."""
+    return make_plan(recipe, weights, values, ratios)
 
 
 def default_output(model: Path) -> Path:
@@ -59,13 +75,14 @@ def prune_file(
     recipe: Recipe,
     settings: Settings,
     ratios: Ratios | None = None,
+    planner: Planner = plan_weights,
 ) -> Report:
     """Prune a model file as a recipe says."""
 
     def decide(model: OnnxModel) -> tuple[Plan, dict[str, Pruner]]:
         values = _counted(model, settings)
-        plan = make_plan(recipe, model.weights, values, ratios)
-        return plan, {cut: plan.pruner(cut) for cut in plan.cuts}
+        plan = planner(model, recipe, values, ratios, model.weights)
+        return plan, {path: plan.pruner(path) for path in plan.pruned_paths()}
 
     return rewrite(path, settings, decide, recipe)
 

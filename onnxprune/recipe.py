@@ -17,7 +17,23 @@ from onnxprune.types import Recipe
 DEFAULT = Recipe()
 LISTS = ("include", "exclude")
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-NUMBERS = {"max_layer_sparsity": float, "min_kept": int, "min_size": int, "seed": int}
+NUMBERS = {
+    "max_layer_sparsity": float,
+    "min_kept": int,
+    "min_size": int,
+    "seed": int,
+    "steps": int,
+    "batches_per_step": int,
+}
+OPTIONAL = ("batches_per_step", "precision", "loss", "bn", "curvature")
+"""Fields for which None stands for the default."""
+
+CHOICES = {
+    "schedule": ("exponential", "linear"),
+    "precision": ("float32", "float64"),
+    "bn": ("eval", "batch"),
+    "curvature": ("exact", "mc", "empirical"),
+}
 
 
 def parse_sparsity(text: str | float, what: str = "--sparsity") -> float:
@@ -66,6 +82,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
 def make_recipe(values: Mapping[str, Any]) -> Recipe:
     """Build a recipe, checking every field."""
     made = {name: _field(name, value) for name, value in values.items()}
+    optional = {name for name in OPTIONAL if made.get(name) is None}
+    made = {name: value for name, value in made.items() if name not in optional}
     if made.get("method") is None:
         # An allocation without a method divides what magnitude ranks; lamp is one itself.
         made["method"] = "magnitude" if made.get("allocation") else DEFAULT.method
@@ -73,6 +91,9 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
     for name in ("min_kept", "min_size", "seed"):
         if getattr(recipe, name) < 0:
             raise UsageError(f"{_option(name)} must not be negative")
+    for name in ("steps", "batches_per_step"):
+        if (getattr(recipe, name) or 1) < 1 or getattr(recipe, name) == 0:
+            raise UsageError(f"{_option(name)} is at least 1")
     return recipe
 
 
@@ -85,10 +106,17 @@ def _field(name: str, value: Any) -> Any:
     if name == "layer":
         return _layers(value)
     if name in NUMBERS:
-        return _number(name, value, NUMBERS[name])
+        return _number(name, value, NUMBERS[name]) if value is not None else None
+    if name in CHOICES and value is not None and value not in CHOICES[name]:
+        known = " or ".join(CHOICES[name])
+        raise UsageError(f"{_option(name)} is {known}, not '{value}'")
     if name == "options":
         return _options(value)
-    if name in ("method", "allocation") and value is not None and not isinstance(value, str):
+    if (
+        name in ("method", "allocation", "loss")
+        and value is not None
+        and not isinstance(value, str)
+    ):
         raise UsageError(f"{name} is a name, not {value!r}")
     if name == "allocation" and value == "from:":
         raise UsageError("--allocation from:FILE names the file that has the ratios")

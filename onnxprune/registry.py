@@ -8,7 +8,7 @@ import pkgutil
 import re
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import entry_points
@@ -17,7 +17,10 @@ from typing import Any, TypeVar
 
 from onnxprune.errors import UsageError
 
-STATISTICS = {"rng", "ratios"}
+MEASURED = {"gradient", "curvature", "hessian_gradient", "flow"}
+"""What is measured by running the model, and so needs samples or at least the graph."""
+
+STATISTICS = {"rng", "ratios"} | MEASURED
 """What the pipeline can hand to a function that asks for it by name."""
 
 USER = "onnxprune_user_"
@@ -40,6 +43,9 @@ class Entry:
         allocation: for a method, the allocation it comes with.
         elementwise: for a method, whether a weight's score depends on that weight alone.
         aliases: other names.
+        steps: for a method, in how many steps it prunes unless the user says otherwise.
+        schedule: how the zeros grow over the steps, `exponential` or `linear`.
+        regrow: whether what fell in one step may return in the next.
     """
 
     name: str
@@ -52,14 +58,28 @@ class Entry:
     allocation: str = ""
     elementwise: bool = False
     aliases: tuple[str, ...] = ()
+    steps: int = 1
+    schedule: str = "exponential"
+    regrow: bool = False
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The statistics that the model has to be run for."""
+        return tuple(name for name in self.needs if name in MEASURED)
 
 
 _entries: dict[str, Entry] = {}
 _loaded: set[str] = set()
 
 
-def method(
-    name: str, *, allocation: str = "global", elementwise: bool = False
+def method(  # noqa: PLR0913 - what one registration says
+    name: str,
+    *,
+    allocation: str = "global",
+    elementwise: bool = False,
+    steps: int = 1,
+    schedule: str = "exponential",
+    regrow: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function that scores a weight's elements: the higher, the more it is worth.
 
@@ -68,10 +88,22 @@ def method(
         allocation: how the zeros are divided among tensors unless the user says otherwise.
         elementwise: the function may be given any piece of a tensor instead of the
             [outputs, inputs] matrix, because each score depends on one element only.
+        steps: in how many steps it prunes, measuring and scoring anew in each.
+        schedule: how the zeros grow over the steps, `exponential` or `linear`.
+        regrow: scores are of the dense weights, and what fell may return; otherwise they are of
+            what is left, and what fell stays away.
     """
 
     def register(function: Function) -> Function:
-        _register(function, name, "method", allocation=allocation, elementwise=elementwise)
+        more = {"steps": steps, "schedule": schedule, "regrow": regrow}
+        _register(
+            function,
+            name,
+            "method",
+            allocation=allocation,
+            elementwise=elementwise,
+            more=more,
+        )
         return function
 
     return register
@@ -128,6 +160,7 @@ def _register(  # noqa: PLR0913 - what one registration says
     allocation: str = "",
     elementwise: bool = False,
     aliases: tuple[str, ...] = (),
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     summary = (inspect.getdoc(function) or "").partition("\n")[0]
     if not summary:
@@ -153,6 +186,7 @@ def _register(  # noqa: PLR0913 - what one registration says
         allocation=allocation,
         elementwise=elementwise,
         aliases=aliases,
+        **(more or {}),
     )
 
 

@@ -1,7 +1,8 @@
 """Scores one tensor with a method, and holds the method to its contract."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,30 @@ KEEP_SCORES = 1 << 22
 Values = Callable[[str, int, int], Array]
 """(path, start, stop) -> the real values of a weight."""
 
+GONE = -np.finfo(np.float64).max
+"""The score of what has fallen already: below all others, and finite."""
 
-def rank(
-    weight: Weight, values: Values, score: Entry, options: dict[str, Any], seed: int
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """What a method is given of the model besides the weights.
+
+    Args:
+        statistics: by name and tensor, in stored order.
+        gone: which weights have fallen already, by tensor, in stored order.
+    """
+
+    statistics: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    gone: Mapping[str, Array] = field(default_factory=dict)
+
+
+def rank(  # noqa: PLR0913 - all that a score depends on
+    weight: Weight,
+    values: Values,
+    score: Entry,
+    options: dict[str, Any],
+    seed: int,
+    given: Given | None = None,
 ) -> Ranking:
     """Rank a tensor's weights by a method's scores.
 
@@ -29,8 +51,10 @@ def rank(
         score: the method.
         options: the method's own options.
         seed: where random numbers start.
+        given: what was measured of the model.
     """
     source = _Scores(weight, values, score, options, seed)
+    source.given = given or source.given
     return Ranking(weight.path, weight.shape, source.read, source.of)
 
 
@@ -45,6 +69,7 @@ class _Scores:
         self.score = score
         self.options = options
         self.seed = seed
+        self.given = Given()
         self._rng: np.random.Generator | None = None
         self._whole: Array | None = None
 
@@ -73,15 +98,22 @@ class _Scores:
             self.values(self.weight.path, start, min(start + CHUNK, size))
             for start in range(0, size, CHUNK)
         ]
-        return layout.flat(self._call(layout.matrix(np.concatenate(parts)), 0))
+        scores = layout.flat(self._call(layout.matrix(np.concatenate(parts)), 0))
+        gone = self.given.gone.get(self.weight.path)
+        if gone is not None and gone.any():
+            scores = np.where(gone, GONE, scores.astype(np.float64))
+        return scores
 
     def _call(self, values: Array, start: int) -> Array:
         needs: dict[str, Any] = {}
         if "rng" in self.score.needs:
             if start == 0 or self._rng is None:
-                name = zlib.crc32(self.weight.path.encode())
-                self._rng = np.random.default_rng([self.seed, name])
+                own = zlib.crc32(self.weight.path.encode())
+                self._rng = np.random.default_rng([self.seed, own])
             needs["rng"] = self._rng
+        for name in self.score.measured:
+            flat = self.given.statistics[name][self.weight.path]
+            needs[name] = self.weight.layout.matrix(flat)
         try:
             scores = self.score.function(values, **needs, **self.options)
             return self._checked(scores, values)

@@ -5,13 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from onnxprune.api import run_recipe
-from onnxprune.check.checking import check_files, refuse_failed
-from onnxprune.check.journal import Journal
-from onnxprune.check.searching import search_min_kept, search_sparsity
-from onnxprune.check.sensing import sense_file
-from onnxprune.check.sweeping import sweep_file
-from onnxprune.check.trial import Trial, make_trial
+from onnxprune.api import planning, run_recipe
 from onnxprune.errors import UsageError, about
 from onnxprune.formats.onnx_file import load_onnx
 from onnxprune.formats.output import check_output
@@ -20,6 +14,12 @@ from onnxprune.points import Study
 from onnxprune.pruning import Progress, Settings, default_output
 from onnxprune.recipe import make_recipe, parse_sparsity
 from onnxprune.samples.opening import Source
+from onnxprune.trials.checking import check_files, refuse_failed
+from onnxprune.trials.journal import Journal
+from onnxprune.trials.searching import search_min_kept, search_sparsity
+from onnxprune.trials.sensing import sense_file
+from onnxprune.trials.sweeping import sweep_file, variant_of
+from onnxprune.trials.trial import Trial, make_trial
 from onnxprune.types import Found, Recipe
 
 METHODS = ("lamp", "global", "erk")
@@ -67,6 +67,8 @@ def sweep(
     trial: Trial,
     methods: Sequence[str] = METHODS,
     sparsities: Sequence[float | str] = SPARSITIES,
+    *,
+    data: Trial | None = None,
     **recipe: Any,
 ) -> Study:
     """Run a model with several methods at several sparsities, without writing models.
@@ -76,6 +78,8 @@ def sweep(
         trial: the samples.
         methods: methods or allocations; `method+allocation` for a pair.
         sparsities: zeros over prunable weights.
+        data: on what methods that measure the model measure it; the trial's samples if not
+            given.
         recipe: other fields of a recipe, as `prune` takes them.
     """
     return run_sweep(Path(model), trial, methods, _sparsities(sparsities), make_recipe(recipe))
@@ -89,9 +93,14 @@ def run_sweep(  # noqa: PLR0913 - a model, what to try, how
     recipe: Recipe,
     journal: Journal | None = None,
     progress: Progress | None = None,
+    calibration: Trial | None = None,
 ) -> Study:
     """Run a sweep, keeping finished points in a journal."""
-    return sweep_file(model, recipe, methods, sparsities, trial, journal, progress)
+    recipes = [variant_of(recipe, label, 0.0) for label in methods]
+    with planning(recipes, calibration, Settings(progress=progress)) as planner:
+        return sweep_file(
+            model, recipe, methods, sparsities, trial, journal, progress, planner
+        )
 
 
 def search(  # noqa: PLR0913 - the twin of a command has its options
@@ -103,6 +112,7 @@ def search(  # noqa: PLR0913 - the twin of a command has its options
     confident: bool = False,
     output: str | Path | None = None,
     force: bool = False,
+    data: Trial | None = None,
     **recipe: Any,
 ) -> Found:
     """Find the largest sparsity within the trial's gate, and write that model.
@@ -115,11 +125,14 @@ def search(  # noqa: PLR0913 - the twin of a command has its options
         confident: the whole interval of the drop stays within `max_drop`.
         output: the file to write; `<stem>.pruned.onnx` beside the model by default.
         force: replace an existing output.
+        data: as in `sweep`.
         recipe: fields of a recipe, as `prune` takes them.
     """
     settings = Settings(output=Path(output) if output is not None else None, force=force)
     made = make_recipe(recipe)
-    return run_search(Path(model), trial, made, settings, over, resolution, confident)
+    return run_search(
+        Path(model), trial, made, settings, over, resolution, confident, data or trial
+    )
 
 
 def run_search(  # noqa: PLR0913 - a model, what to try, how
@@ -130,6 +143,7 @@ def run_search(  # noqa: PLR0913 - a model, what to try, how
     over: str = "sparsity",
     resolution: float = 0.01,
     confident: bool = False,
+    calibration: Trial | None = None,
 ) -> Found:
     """Search, then write the model that won."""
     # A long search should not end at a file that is in the way.
@@ -138,15 +152,18 @@ def run_search(  # noqa: PLR0913 - a model, what to try, how
         output = settings.output or default_output(model)
         check_output(output, opened.all_files(), settings.force)
     progress = settings.progress
-    if over == "sparsity":
-        found = search_sparsity(model, recipe, trial, resolution, confident, progress)
-        best = replace(recipe, sparsity=found.setting)
-    elif over == "min-kept":
-        found = search_min_kept(model, recipe, trial, progress)
-        best = replace(recipe, min_kept=int(found.setting))
-    else:
-        raise UsageError(f"--over is sparsity or min-kept, not '{over}'")
-    report = run_recipe(model, best, settings)
+    with planning([recipe], calibration, settings) as planner:
+        if over == "sparsity":
+            found = search_sparsity(
+                model, recipe, trial, resolution, confident, progress, planner
+            )
+            best = replace(recipe, sparsity=found.setting)
+        elif over == "min-kept":
+            found = search_min_kept(model, recipe, trial, progress, planner)
+            best = replace(recipe, min_kept=int(found.setting))
+        else:
+            raise UsageError(f"--over is sparsity or min-kept, not '{over}'")
+    report = run_recipe(model, best, settings, calibration=calibration)
     return Found(found, replace(report, check=found.result))
 
 
@@ -154,6 +171,8 @@ def sensitivity(
     model: str | Path,
     trial: Trial,
     sparsities: Sequence[float | str] = ALONE,
+    *,
+    data: Trial | None = None,
     **recipe: Any,
 ) -> Study:
     """Prune each tensor alone at several sparsities and measure what that costs.
@@ -162,10 +181,13 @@ def sensitivity(
         model: an ONNX file.
         trial: the samples.
         sparsities: of one tensor at a time.
+        data: as in `sweep`.
         recipe: which tensors, and what scores them, as `prune` takes it.
     """
     made = make_recipe({"method": "magnitude"} | recipe)
-    return run_sensitivity(Path(model), trial, _sparsities(sparsities), made)
+    return run_sensitivity(
+        Path(model), trial, _sparsities(sparsities), made, calibration=data or trial
+    )
 
 
 def run_sensitivity(  # noqa: PLR0913 - a model, what to try, how
@@ -175,9 +197,11 @@ def run_sensitivity(  # noqa: PLR0913 - a model, what to try, how
     recipe: Recipe,
     journal: Journal | None = None,
     progress: Progress | None = None,
+    calibration: Trial | None = None,
 ) -> Study:
     """Measure sensitivities, keeping finished points in a journal."""
-    return sense_file(model, recipe, sparsities, trial, journal, progress)
+    with planning([recipe], calibration, Settings(progress=progress)) as planner:
+        return sense_file(model, recipe, sparsities, trial, journal, progress, planner)
 
 
 def _sparsities(given: Sequence[float | str]) -> list[float]:

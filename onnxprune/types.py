@@ -136,6 +136,13 @@ class Recipe:
         min_size: tensors with fewer elements are left alone.
         include_embeddings: whether lookup tables are pruned, too.
         seed: where random numbers start.
+        steps: in how many steps a method that measures prunes; None leaves it to the method.
+        schedule: how the zeros grow over the steps, `exponential` or `linear`.
+        batches_per_step: how many batches are measured in each step.
+        precision: of what is measured, `float32` or `float64`.
+        loss: `cross-entropy`, `mse`, or where a function is.
+        bn: normalisation by the file's statistics, `eval`, or by each batch's, `batch`.
+        curvature: `exact`, `mc` (drawn) or `empirical` (by the labels).
     """
 
     sparsity: float | None = None
@@ -150,6 +157,13 @@ class Recipe:
     min_size: int = 0
     include_embeddings: bool = False
     seed: int = 0
+    steps: int | None = None
+    schedule: str | None = None
+    batches_per_step: int = 1
+    precision: str = "float32"
+    loss: str = "cross-entropy"
+    bn: str = "eval"
+    curvature: str = "exact"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import onnxprune
-from onnxprune.check.gate import Gate
-from onnxprune.check.trial import Trial
 from onnxprune.cli.commands import command
 from onnxprune.cli.groups import Limits, Run, Set
 from onnxprune.errors import InputError, OutputError, TargetError, UsageError
 from onnxprune.report.as_json import to_dict
 from onnxprune.samples.reading import Reading
+from onnxprune.trials.gate import Gate
+from onnxprune.trials.trial import Trial
 from onnxprune.types import Recipe, Report
 from tests.conftest import Ran
 
@@ -38,13 +38,13 @@ def test_the_function_has_the_options_of_the_command() -> None:
     assert parameters.keys() == {
         *(field.name for field in fields(Recipe)),
         *settings,
-        *("allow_hardlinks", "check", "keep_failed"),
+        *("allow_hardlinks", "check", "keep_failed", "data", "checkpoint"),
     }
     options = {option.name for option in command.commands["prune"].params}
     # What is only printed has no place in a function's options, and a trial has its own.
-    ours = {field.name for group in (Set, Run, Limits) for field in fields(group)}
+    ours = {field.name for group in (Set, Run, Limits) for field in fields(group)} - {"data"}
     assert parameters.keys() - {"verify"} == options - ours - {
-        *("recipe", "as_json", "report", "quiet", "no_verify")
+        *("recipe", "as_json", "report", "quiet", "no_verify", "magnitude_penalty")
     }
 
 

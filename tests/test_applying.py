@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +10,6 @@ import pytest
 from onnx import numpy_helper
 
 import onnxprune
-from onnxprune.errors import InputError, LimitError
 from onnxprune.masks import load, write
 from onnxprune.ratios import read_ratios
 from tests import models
@@ -44,16 +41,6 @@ def counts_of(path: Path) -> dict[str, int]:
 def zeros_of(ran: Ran) -> dict[str, int]:
     assert ran.code == 0, ran.err
     return {tensor["name"]: tensor["zeros"] for tensor in json.loads(ran.out)["tensors"]}
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_ratios_are_read_from_anything_that_has_them(
-    source: str, sources: dict[str, Path]
-) -> None:
-    masks = load(sources["model"])
-    assert read_ratios(sources[source]) == {
-        name: Fraction(int((~mask).sum()), mask.size) for name, mask in masks.items()
-    }
 
 
 @pytest.mark.parametrize("method", [None, "random", "magnitude"])
@@ -128,55 +115,6 @@ def test_ratios_of_nothing_cannot_be_scaled(run: Run, digits: Path) -> None:
     assert (ran.code, ran.out) == (7, "")
     assert "the largest feasible sparsity is 0.0000" in ran.err
     assert run(digits, *words).code == 0
-
-
-def report(**tensor: Any) -> str:
-    return json.dumps({"tensors": [{"name": "w", "zeros": 1, "size": 2} | tensor]})
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "not a report of onnxprune"),
-        ("{}", "not a report of onnxprune"),
-        ('{"tensors": 3}', "not a report of onnxprune"),
-        ('{"tensors": ["w"]}', "not a report of onnxprune"),
-        ('{"tensors": {"w": 1}}', "not a report of onnxprune"),
-        ('{"tensors": [{"name": "w"}]}', "not a report of onnxprune"),
-        (report(size=0), "not a report of onnxprune"),
-        (report(size=None), "not a report of onnxprune"),
-        (report(zeros="many"), "not a report of onnxprune"),
-        (report(zeros=float("nan")), "not a report of onnxprune"),
-        (report(zeros=float("inf")), "not a report of onnxprune"),
-        (report(zeros=-1), "the zeros of 'w' do not fit its size"),
-        (report(zeros=3), "the zeros of 'w' do not fit its size"),
-        (report(zeros=10**4000), "the zeros of 'w' do not fit its size"),
-        (report(size=-2), "the zeros of 'w' do not fit its size"),
-        ('{"tensors": ' + "[" * 100_000, "not a report of onnxprune"),
-        ('{"tensors": "\udcff"}', "not a report of onnxprune"),
-        ("[1, 2]", "not an ONNX file"),
-    ],
-    ids=range(18),
-)
-def test_a_file_without_ratios_is_bad_input(
-    text: str, message: str, run: Run, digits: Path, tmp_path: Path
-) -> None:
-    file = tmp_path / "r.json"
-    file.write_text(text, errors="surrogateescape")
-    with pytest.raises(InputError) as refused:
-        read_ratios(file)
-    assert str(refused.value).startswith(f"{file}: {message}")
-    ran = run(digits, "--allocation", f"from:{file}", "--dry-run", "--no-verify")
-    assert (ran.code, ran.out, ran.err.count("\n")) == (3, "", 1)
-
-
-def test_an_endless_report_is_over_a_limit(tmp_path: Path) -> None:
-    file = tmp_path / "r.json"
-    file.write_text("{")
-    with file.open("r+b") as stream:
-        stream.truncate(1 << 29)
-    with pytest.raises(LimitError, match="512 MiB is no report of onnxprune"):
-        read_ratios(file)
 
 
 def matmul(path: Path, *names: str, shape: tuple[int, int] = (4, 3)) -> Path:

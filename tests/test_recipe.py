@@ -29,6 +29,13 @@ min_kept = 20
 min_size = 100
 include_embeddings = true
 seed = 3
+steps = 1
+schedule = "linear"
+batches_per_step = 2
+precision = "float64"
+loss = "mse"
+bn = "batch"
+curvature = "mc"
 
 [options]
 sigma = 100
@@ -50,6 +57,13 @@ READ = Recipe(
     min_size=100,
     include_embeddings=True,
     seed=3,
+    steps=1,
+    schedule="linear",
+    batches_per_step=2,
+    precision="float64",
+    loss="mse",
+    bn="batch",
+    curvature="mc",
 )
 
 
@@ -87,7 +101,9 @@ def test_a_file_does_what_the_options_do(
         *("--set", "sigma=100", "--set", "mode=protect", "--include", "conv*"),
         *("--include", "fc*", "--exclude", "fc2*", "--layer", "conv1.weight=0.25"),
         *("--max-layer-sparsity", "0.9", "--min-kept", "20", "--min-size", "100"),
-        *("--include-embeddings", "--seed", "3", *common),
+        *("--include-embeddings", "--seed", "3", "--steps", "1", "--schedule", "linear"),
+        *("--batches-per-step", "2", "--precision", "float64", "--loss", "mse"),
+        *("--bn", "batch", "--curvature", "mc", *common),
     )
     one, other = json.loads(by_file.out), json.loads(by_options.out)
     assert one["tensors"] == other["tensors"]
@@ -136,7 +152,7 @@ def test_an_option_wins_over_the_file(
     [
         ("sparsty = 0.5", "unknown key 'sparsty'; did you mean sparsity?"),
         ("exlude = []", "unknown key 'exlude'; did you mean exclude?"),
-        ("qwxyz = 1", "unknown key 'qwxyz'; known are allocation, exclude, include,"),
+        ("qwxyz = 1", "unknown key 'qwxyz'; known are allocation, batches_per_step, bn,"),
         ("output = 'x'", "unknown key 'output'; known are"),
         ("sparsity = 90", "--sparsity lies in [0, 1), got 90; did you mean 0.9?"),
         ("sparsity = true", "--sparsity is a number such as 0.9 or 90%, not 'True'"),

@@ -115,7 +115,7 @@ BROKEN = {
     ),
     "statistic": (
         f'{HEAD}@method("x")\ndef x(weight, *, gradiant):\n    """Do."""\n    return weight\n',
-        "method x: no statistic is called 'gradiant'; choose one of ratios, rng",
+        "method x: no statistic is called 'gradiant'; choose one of curvature, flow, gradient",
     ),
     "nothing": ("", "must register one method, it registers none; decorate one function"),
     "two": (

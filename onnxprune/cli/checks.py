@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import typer
 
 # What runs models is imported by the command that does: others should not wait for it.
-from onnxprune.cli.given import recipe_of, sparsities_of, trial_of, words
+from onnxprune.cli.given import calibration_of, recipe_of, sparsities_of, trial_of, words
 from onnxprune.cli.groups import Choice, Limits, Looking, Printing, Run, Set, grouped
 from onnxprune.cli.meter import Meter
 from onnxprune.cli.options import (
+    CheckSet,
     Confident,
     Dense,
     Force,
@@ -35,7 +36,7 @@ from onnxprune.pruning import Settings, default_output
 from onnxprune.report.text import show
 
 if TYPE_CHECKING:
-    from onnxprune.check.journal import Journal
+    from onnxprune.trials.journal import Journal
 
 LIMIT = "0.01"
 """The drop that a search allows where no gate is given."""
@@ -61,6 +62,7 @@ def sweep(
     sparsities: Sparsities = "0.5,0.7,0.8,0.9,0.95",
     journal: JournalFile = None,
     resume: Resume = False,
+    check: CheckSet = None,
     *,
     choice: Choice,
     samples: Set,
@@ -72,11 +74,12 @@ def sweep(
 
     check_reports(printing, [model, choice.recipe], study=True)
     recipe = recipe_of(choice)
-    trial = trial_of(samples, run, Limits(), seed=recipe.seed)
+    trial = trial_of(samples, run, Limits(), check, recipe.seed)
+    calibration = calibration_of(samples, run, recipe.seed)
     tried = words(methods), sparsities_of(sparsities)
     with _keeping(model, "sweep", journal, resume) as kept:
         with Meter(printing.quiet) as meter:
-            study = run_sweep(model, trial, *tried, recipe, kept, meter)
+            study = run_sweep(model, trial, *tried, recipe, kept, meter, calibration)
         present(study, printing)
 
 
@@ -90,6 +93,7 @@ def search(
     confident: Confident = False,
     output: Output = None,
     force: Force = False,
+    check: CheckSet = None,
     *,
     choice: Choice,
     samples: Set,
@@ -111,7 +115,8 @@ def search(
     elif not limits.given:
         limits = Limits(max_drop=LIMIT)
     recipe = recipe_of(choice, method, sparsity)
-    trial = trial_of(samples, run, limits, seed=recipe.seed)
+    trial = trial_of(samples, run, limits, check, recipe.seed)
+    calibration = calibration_of(samples, run, recipe.seed)
     with Meter(printing.quiet) as meter:
         settings = Settings(
             output=output,
@@ -121,7 +126,8 @@ def search(
             allow_hardlinks=looking.allow_hardlinks,
             progress=meter,
         )
-        found = run_search(model, trial, recipe, settings, over, resolution, confident)
+        how = over, resolution, confident, calibration
+        found = run_search(model, trial, recipe, settings, *how)
     present(found, printing)
 
 
@@ -132,6 +138,7 @@ def sensitivity(
     sparsities: Sparsities = "0.5,0.7,0.9",
     journal: JournalFile = None,
     resume: Resume = False,
+    check: CheckSet = None,
     *,
     choice: Choice,
     samples: Set,
@@ -143,11 +150,12 @@ def sensitivity(
 
     check_reports(printing, [model, choice.recipe], study=True)
     recipe = recipe_of(choice, method or "magnitude")
-    trial = trial_of(samples, run, Limits(), seed=recipe.seed)
+    trial = trial_of(samples, run, Limits(), check, recipe.seed)
+    calibration = calibration_of(samples, run, recipe.seed)
     tried = sparsities_of(sparsities)
     with _keeping(model, "sensitivity", journal, resume) as kept:
         with Meter(printing.quiet) as meter:
-            study = run_sensitivity(model, trial, tried, recipe, kept, meter)
+            study = run_sensitivity(model, trial, tried, recipe, kept, meter, calibration)
         present(study, printing)
 
 
@@ -160,7 +168,7 @@ def register(app: typer.Typer) -> None:
 @contextlib.contextmanager
 def _keeping(model: Path, kind: str, file: Path | None, resume: bool) -> Iterator["Journal"]:
     """Keep finished points in a file until they are reported, and say so if that fails."""
-    from onnxprune.check.journal import Journal
+    from onnxprune.trials.journal import Journal
 
     path = file or Path(f"{model.stem}.{kind}.partial.json")
     journal = Journal(path, resume)

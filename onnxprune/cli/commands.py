@@ -10,10 +10,11 @@ import typer
 from onnxprune.api import methods as list_methods
 from onnxprune.api import run_recipe
 from onnxprune.cli import checks
-from onnxprune.cli.given import checked, pruning_recipe, trial_of
+from onnxprune.cli.given import calibration_of, checked, pruning_recipe, trial_of
 from onnxprune.cli.groups import Choice, Limits, Looking, Printing, Run, Set, grouped
 from onnxprune.cli.meter import Meter
 from onnxprune.cli.options import (
+    Checkpoint,
     CheckSet,
     DryRun,
     First,
@@ -56,6 +57,7 @@ def prune(
     dry_run: DryRun = False,
     keep_failed: KeepFailed = False,
     check: CheckSet = None,
+    checkpoint: Checkpoint = None,
     *,
     choice: Choice,
     samples: Set,
@@ -76,6 +78,7 @@ def prune(
         trial = trial_of(samples, run, limits, check, recipe.seed)
     elif limits.given:
         raise UsageError("a gate needs samples to run the models on", "--data SET names them")
+    calibration = calibration_of(samples, run, recipe.seed)
     with Meter(printing.quiet) as meter:
         settings = Settings(
             output=output,
@@ -85,9 +88,10 @@ def prune(
             compressed_size=looking.compressed_size,
             allow_hardlinks=looking.allow_hardlinks,
             progress=meter,
+            checkpoint=checkpoint,
         )
         with presenting(printing) as result:
-            result(run_recipe(model, recipe, settings, trial, keep_failed))
+            result(run_recipe(model, recipe, settings, trial, keep_failed, calibration))
 
 
 @app.command(cls=Grouped)

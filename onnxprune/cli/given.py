@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnxprune.cli.groups import Choice, Limits, Run, Set
 from onnxprune.errors import UsageError
@@ -11,7 +11,7 @@ from onnxprune.recipe import make_recipe, parse_sparsity, read_recipe
 from onnxprune.types import Recipe
 
 if TYPE_CHECKING:
-    from onnxprune.check.trial import Trial
+    from onnxprune.trials.trial import Trial
 
 
 def recipe_of(
@@ -20,12 +20,16 @@ def recipe_of(
     """Build a recipe from options and from the recipe file they name; options win."""
     given = asdict(choice) | {"method": method, "sparsity": sparsity}
     file = given.pop("recipe")
-    given["options"] = own_options(choice.options or []) or None
+    own = own_options(choice.options or [])
+    penalty = given.pop("magnitude_penalty")
+    if penalty is not None:
+        own["magnitude_penalty"] = penalty
+    given["options"] = own or None
     given["include_embeddings"] = choice.include_embeddings or None
     values = read_recipe(file) if file is not None else {}
-    own = values.get("options")
-    if isinstance(own, dict) and given["options"]:
-        given["options"] = own | given["options"]
+    filed = values.get("options")
+    if isinstance(filed, dict) and given["options"]:
+        given["options"] = filed | given["options"]
     values.update({name: value for name, value in given.items() if value is not None})
     assert set(values) <= {field.name for field in fields(Recipe)}
     return make_recipe(values)
@@ -62,8 +66,8 @@ def trial_of(
         data: other samples than those of `--data`.
         seed: where random samples start.
     """
-    from onnxprune.check.trial import make_trial
     from onnxprune.samples.reading import parse_reading
+    from onnxprune.trials.trial import make_trial
 
     reading = parse_reading(
         inputs=samples.inputs,
@@ -84,6 +88,13 @@ def trial_of(
     return make_trial(data or samples.data, reading=reading, **given, **asdict(limits))
 
 
+def calibration_of(samples: Set, run: Run, seed: int) -> "Trial | None":
+    """Build what methods measure models on, if there are samples for that."""
+    if samples.data is None:
+        return None
+    return trial_of(samples, run, Limits(), seed=seed)
+
+
 def words(text: str) -> list[str]:
     """Split a list with commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
@@ -94,9 +105,9 @@ def sparsities_of(text: str) -> list[float]:
     return [parse_sparsity(word, "--sparsities") for word in words(text)]
 
 
-def own_options(pairs: Sequence[str]) -> dict[str, str]:
+def own_options(pairs: Sequence[str]) -> dict[str, Any]:
     """Read NAME=VALUE pairs."""
-    settings = {}
+    settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:

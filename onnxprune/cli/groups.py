@@ -11,22 +11,30 @@ import typer
 
 from onnxprune.cli.options import (
     Allocation,
+    BatchesPerStep,
+    Bn,
     Compressed,
+    Curvature,
     Embeddings,
     Exclude,
     Hardlinks,
     Include,
     Json,
     Layer,
+    Loss,
     MaxLayerSparsity,
     MinKept,
     MinSize,
     NoVerify,
     Own,
+    Penalty,
+    Precision,
     Quiet,
     RecipeFile,
     Reports,
+    Schedule,
     Seed,
+    Steps,
 )
 
 of_samples = functools.partial(typer.Option, rich_help_panel="Samples")
@@ -49,6 +57,14 @@ class Choice:
     include_embeddings: Embeddings = False
     seed: Seed = None
     recipe: RecipeFile = None
+    magnitude_penalty: Penalty = None
+    steps: Steps = None
+    schedule: Schedule = None
+    batches_per_step: BatchesPerStep = None
+    precision: Precision = None
+    loss: Loss = None
+    bn: Bn = None
+    curvature: Curvature = None
 
 
 @dataclass(frozen=True, slots=True)

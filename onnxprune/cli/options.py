@@ -8,6 +8,7 @@ import typer
 
 what = partial(typer.Option, rich_help_panel="What to prune")
 how = partial(typer.Option, rich_help_panel="Method")
+measuring = partial(typer.Option, rich_help_panel="Measuring")
 where = partial(typer.Option, rich_help_panel="Files")
 reports = partial(typer.Option, rich_help_panel="Reports")
 
@@ -44,6 +45,40 @@ Own = Annotated[
     list[str] | None, how("--set", metavar="NAME=VALUE", help="An option of the method's own.")
 ]
 Seed = Annotated[int | None, how(metavar="N", help="Where random numbers start.")]
+Penalty = Annotated[
+    float | None,
+    how("--magnitude-penalty", metavar="L", help="Adds L/2 w² to a loss model's score."),
+]
+Steps = Annotated[
+    int | None, measuring("--steps", metavar="T", help="Measure and prune in T steps.")
+]
+Schedule = Annotated[
+    str | None, measuring(metavar="exponential|linear", help="How the zeros grow.")
+]
+BatchesPerStep = Annotated[
+    int | None, measuring(metavar="B", help="Batches to measure in each step; 1.")
+]
+Precision = Annotated[
+    str | None, measuring(metavar="float32|float64", help="Of what is measured.")
+]
+Loss = Annotated[
+    str | None,
+    measuring(metavar="NAME", help="cross-entropy, mse, or module:function."),
+]
+Bn = Annotated[
+    str | None,
+    measuring(
+        "--bn", metavar="eval|batch", help="Normalise by the file's statistics, or not."
+    ),
+]
+Curvature = Annotated[
+    str | None,
+    measuring(metavar="exact|mc|empirical", help="Over all classes, drawn, or the labels'."),
+]
+Checkpoint = Annotated[
+    Path | None,
+    measuring("--checkpoint", metavar="DIR", help="Keep finished steps, go on from them."),
+]
 RecipeFile = Annotated[
     Path | None, how(metavar="FILE.toml", help="These options, from a file; options win.")
 ]

@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from onnxprune.check.ports import input_ports
 from onnxprune.formats.onnx_file import load_onnx
 from onnxprune.samples.opening import open_samples
 from onnxprune.samples.reading import Reading
+from onnxprune.trials.ports import input_ports
 from tests.calibration.recipe import run_recipe
 from tests.models import model, node, port
 

@@ -30,6 +30,7 @@ BYTES = {"before", "after", "compressed_before", "compressed_after", "estimated"
 RECIPE = {
     *("sparsity", "method", "allocation", "options", "include", "exclude", "layer"),
     *("max_layer_sparsity", "min_kept", "min_size", "include_embeddings", "seed"),
+    *("steps", "schedule", "batches_per_step", "precision", "loss", "bn", "curvature"),
 }
 
 

@@ -135,8 +135,8 @@ def test_the_options_of_prune_come_in_groups(run: Run) -> None:
         for line in run("prune", "--help").out.splitlines()
         if line.endswith(":") and not line.startswith(" ")
     ]
-    groups = ["What to prune:", "Method:", "Files:", "Samples:", "Running:", "Gate:"]
-    groups += ["Reports:", "Other:"]
+    groups = ["What to prune:", "Method:", "Files:", "Samples:", "Measuring:"]
+    groups += ["Running:", "Gate:", "Reports:", "Other:"]
     assert titles == ["Arguments:", *groups]
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxprune.check.ports import input_ports
 from onnxprune.formats.onnx_file import load_onnx
 from onnxprune.outcomes import Port
 from onnxprune.samples.batch import Samples
 from onnxprune.samples.opening import open_samples
 from onnxprune.samples.reading import Reading
+from onnxprune.trials.ports import input_ports
 from tests.shared import FOLDER, needs_models
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

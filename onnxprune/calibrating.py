@@ -1,0 +1,200 @@
+"""Plans that measure the model: in torch, checked against ONNX Runtime, step by step."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+
+from onnxprune.checkpoints import Checkpoint
+from onnxprune.errors import UsageError, about
+from onnxprune.formats.onnx_file import OnnxModel, file_hash
+from onnxprune.gradual import make_gradual_plan
+from onnxprune.planning import Plan, Ratios, resolve, select
+from onnxprune.pruning import Progress, plan_weights
+from onnxprune.reimport.module import Reimported, reimport
+from onnxprune.reimport.parity import check_parity
+from onnxprune.samples.batch import Samples
+from onnxprune.samples.opening import open_samples
+from onnxprune.scoring import Values
+from onnxprune.statistics.collecting import Collector
+from onnxprune.statistics.estimation import Estimation, find_device
+from onnxprune.statistics.targets import Target, find_target
+from onnxprune.trials.ports import input_ports
+from onnxprune.trials.runner import Runner
+from onnxprune.trials.trial import Trial
+from onnxprune.types import Recipe, Weight
+
+DENSE = "dense"
+FREE = {"flow"}
+"""What is measured without samples."""
+
+
+class Calibrator:
+    """Plans recipes for one model, whether their methods measure it or not.
+
+    Args:
+        calibration: on what samples it is measured, and where; None for methods without.
+        checkpoint: a folder that keeps finished steps.
+        progress: is told how far the steps are.
+    """
+
+    def __init__(
+        self,
+        calibration: Trial | None = None,
+        checkpoint: Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.calibration = calibration
+        self.checkpoint = checkpoint
+        self.progress = progress
+        self._open = contextlib.ExitStack()
+        self._samples: Samples | None = None
+        self._collectors: dict[object, Collector] = {}
+
+    def __call__(
+        self,
+        model: OnnxModel,
+        recipe: Recipe,
+        values: Values,
+        ratios: Ratios | None,
+        weights: Sequence[Weight],
+    ) -> Plan:
+        """Decide a recipe for some of a model's weights."""
+        score, _ = resolve(recipe)
+        if not score.measured:
+            return plan_weights(model, recipe, values, ratios, weights)
+        needs_samples = not set(score.measured) <= FREE
+        if needs_samples and self.calibration is None:
+            raise UsageError(
+                f"{score.name} measures the model on samples", "--data SET names them"
+            )
+        chosen = [weight.path for weight in select(recipe, weights).weights]
+        collector = self._collector(model, recipe, chosen, needs_samples)
+        checkpoint = None
+        if self.checkpoint is not None:
+            own = self._fingerprint(model, recipe, chosen, needs_samples)
+            checkpoint = Checkpoint(self.checkpoint, own)
+        return make_gradual_plan(
+            recipe,
+            weights,
+            values,
+            collector,
+            ratios,
+            begun=checkpoint.read() if checkpoint is not None else None,
+            keep=checkpoint.keep if checkpoint is not None else None,
+            told=self._tell,
+        )
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self._open.close()
+
+    def __enter__(self) -> "Calibrator":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _tell(self, step: int, steps: int, loss: float, kept: int) -> None:
+        if self.progress is not None:
+            what = f"step {step} of {steps}: {kept:,} kept, loss {loss:.4g}"
+            self.progress(what if steps > 1 else "measuring", step, steps)
+
+    def _collector(
+        self, model: OnnxModel, recipe: Recipe, paths: list[str], needs_samples: bool
+    ) -> Collector:
+        """Import the model and compare it, unless that was done for the same question."""
+        estimation = self._estimation(recipe)
+        key = (id(model), estimation, tuple(paths), needs_samples)
+        if key not in self._collectors:
+            samples = self._read(model) if needs_samples else None
+            target = find_target(
+                model, estimation.output, raw=estimation.loss != "cross-entropy"
+            )
+            module = _imported(model, estimation, paths, target)
+            if samples is not None:
+                self._compare(model, module, samples)
+            self._collectors[key] = Collector(
+                module,
+                samples,
+                paths,
+                estimation,
+                target=target,
+                ports=input_ports(model),
+            )
+        return self._collectors[key]
+
+    def _estimation(self, recipe: Recipe) -> Estimation:
+        made = Estimation(
+            loss=recipe.loss,
+            bn=recipe.bn,
+            curvature=recipe.curvature,
+            batches_per_step=recipe.batches_per_step,
+            precision=recipe.precision,
+            seed=recipe.seed,
+        )
+        if self.calibration is None:
+            return made
+        batch = self.calibration.batch or made.batch
+        return replace(made, device=self.calibration.device, batch=batch)
+
+    def _read(self, model: OnnxModel) -> Samples:
+        if self._samples is None:
+            assert self.calibration is not None
+            opened = open_samples(
+                self.calibration.data, self.calibration.reading, input_ports(model)
+            )
+            self._samples = self._open.enter_context(opened)
+        return self._samples
+
+    def _compare(self, model: OnnxModel, module: Reimported, samples: Samples) -> None:
+        """Refuse an import that does not compute what ONNX Runtime does."""
+        assert self.calibration is not None
+        batch = next(iter(samples.batches(1)))
+        with Runner("cpu", self.calibration.timeout) as runner, about(model.source.path):
+            runner.open(DENSE, model.source.path)
+            expected = runner.run(DENSE, batch.feeds)
+            check_parity(module, model, batch.feeds, expected)
+
+    def _fingerprint(
+        self, model: OnnxModel, recipe: Recipe, paths: list[str], needs_samples: bool
+    ) -> str:
+        """Hash everything that the masks of a step depend on."""
+        parts = [
+            [file_hash(file) for file in model.all_files()],
+            self._read(model).digest() if needs_samples else "",
+            asdict(recipe),
+            asdict(self._estimation(recipe)),
+            paths,
+            torch.__version__,
+            np.__version__,
+        ]
+        return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+
+def _imported(
+    model: OnnxModel, estimation: Estimation, paths: list[str], target: Target
+) -> Reimported:
+    outputs = [value.name for value in model.graph.model.graph.output]
+    if target.value is not None and target.value not in outputs:
+        outputs.append(target.value)
+    device = find_device(estimation.device)
+    with about(model.source.path):
+        return reimport(
+            model,
+            precision=estimation.dtype,
+            device=device,
+            prunable=paths,
+            outputs=outputs,
+        )

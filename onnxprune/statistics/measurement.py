@@ -1,0 +1,144 @@
+"""One measurement of a model: its weights at a mask, the samples of a step, sums over them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from onnxprune.errors import InputError, LimitError, OnnxpruneError, UnsupportedError
+from onnxprune.samples.batch import Batch, Samples
+from onnxprune.statistics.estimation import Estimation
+from onnxprune.statistics.feeding import Fed, feed_batch
+from onnxprune.statistics.losses import Loss, Outputs
+from onnxprune.statistics.ranks import Part, Ranks
+
+Tensors = dict[str, Tensor]
+
+
+class Module(Protocol):
+    """What is asked of a module: its tensors by path, and outputs with others in their place."""
+
+    tensors: dict[str, nn.Parameter]
+
+    def compute(
+        self, feeds: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Any]:
+        """Return the outputs."""
+
+
+@dataclass(slots=True, eq=False)
+class Measurement:
+    """A model as it is in one step, and the samples it is measured on.
+
+    Args:
+        module: the model.
+        samples: the set; None where none is needed.
+        loss: what gradients are of.
+        estimation: how statistics are estimated.
+        ranks: the processes that share the batches.
+        step: its number, the first of which is 1.
+        tensors: the values of the tensors that are measured, pruned as they are by now.
+        batches: those of the step, the same ones in all processes.
+        ones: for each input, ones in the shape of one sample.
+        hidden: the value that the module returns though it is no output.
+        by_sample: whether samples can be told apart inside of one run, as far as is known.
+    """
+
+    module: Module
+    samples: Samples | None
+    loss: Loss
+    estimation: Estimation
+    ranks: Ranks
+    step: int
+    tensors: Tensors
+    batches: Callable[[], Iterable[Batch]]
+    ones: Callable[[], dict[str, Any]]
+    hidden: str | None = None
+    by_sample: bool = True
+    mean_loss: float = field(default=float("nan"))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return next(iter(self.module.tensors.values())).device
+
+    def leaves(self) -> Tensors:
+        """Return the tensors as what gradients are taken by."""
+        return {path: each.detach().requires_grad_() for path, each in self.tensors.items()}
+
+    def outputs(self, feeds: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Outputs:
+        """Compute the outputs with some tensors in place of the dense ones."""
+        return self.module.compute(feeds, {**self.fixed(), **tensors})
+
+    def fixed(self) -> Tensors:
+        """Return the dense values of all tensors, by which nothing is differentiated."""
+        return {path: each.detach() for path, each in self.module.tensors.items()}
+
+    def fed(self, batch: Batch) -> Fed:
+        """Prepare a batch, its answers included."""
+        assert self.samples is not None
+        fed = feed_batch(batch, self.samples.fixed, self.samples.whole, self.device)
+        return fed.with_answers(self.loss.answers(batch, fed, lambda: self._decide(fed)))
+
+    def mean(self, work: Callable[[Fed], Part]) -> Tensors:
+        """Return the mean over the step's samples of what some work on each batch adds up."""
+
+        def checked(batch: Batch) -> Part:
+            fed = self.fed(batch)
+            with failures_named(fed.label):
+                part = work(fed)
+            _check(part, fed.label)
+            return part
+
+        total = self.ranks.total(self.batches(), checked, self.tensors)
+        self.mean_loss = total.loss / total.count
+        return {path: tensor / total.count for path, tensor in total.tensors.items()}
+
+    def _decide(self, fed: Fed) -> Outputs:
+        """Compute the outputs of the dense model, as it is used: by the file's statistics."""
+        with torch.no_grad(), batch_statistics(self.module, False), failures_named(fed.label):
+            return self.module.compute(fed.feeds, self.fixed())
+
+
+@contextmanager
+def batch_statistics(module: Module, wanted: bool) -> Iterator[None]:
+    """Let a module normalise by the statistics of each batch, or by its own, for a while."""
+    before = getattr(module, "batch_statistics", False)
+    module.batch_statistics = wanted  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        module.batch_statistics = before  # type: ignore[attr-defined]
+
+
+@contextmanager
+def failures_named(where: str) -> Iterator[None]:
+    """Turn what torch raises into errors that say where it happened."""
+    try:
+        yield
+    except OnnxpruneError:
+        raise
+    except (RuntimeError, MemoryError, NotImplementedError, ValueError, IndexError) as error:
+        words = " ".join(str(error).split())
+        memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if memory or "allocate memory" in words:
+            hint = "--batch 1 needs the least"
+            raise LimitError(f"{where}: out of memory", hint) from error
+        raise UnsupportedError(f"{where}: torch has no gradient here: {words}") from error
+
+
+def _check(part: Part, where: str) -> None:
+    """Refuse what is no number."""
+    if part.loss != part.loss or abs(part.loss) == float("inf"):
+        raise InputError(
+            f"the loss of {where} is {part.loss}", "are they what the model takes?"
+        )
+    for path, tensor in part.tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(
+                f"what is measured of '{path}' on {where} is not finite",
+                "--precision float64 has a wider range",
+            )
