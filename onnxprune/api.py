@@ -131,8 +131,9 @@ def run_recipe(  # noqa: PLR0913 - a model, what to do with it, on what
     """Prune a model file as a recipe says, and check it if there is a trial."""
     if trial is None:
         return _prune(model, recipe, settings, calibration)
-    from onnxprune.trials.checking import Acceptance, refuse_failed
+    from onnxprune.trials.checking import Acceptance, check_samples, refuse_failed
 
+    check_samples(model, trial, settings.allow_hardlinks)
     acceptance = Acceptance(trial, keep_failed, settings.progress)
     accepted = replace(settings, accept=acceptance)
     report = replace(_prune(model, recipe, accepted, calibration), check=acceptance.result)

@@ -91,6 +91,15 @@ class Calibrator:
             told=self._tell,
         )
 
+    def digest(self, model: OnnxModel) -> str:
+        """Return a sum of the samples that the model is measured on."""
+        if self.calibration is None:
+            return ""
+        try:
+            return self._read(model).digest()
+        except UsageError:
+            return self._read(model).source  # a function: its name is all there is
+
     def close(self) -> None:
         """Close what was opened."""
         self._open.close()
@@ -173,7 +182,7 @@ class Calibrator:
         """Hash everything that the masks of a step depend on."""
         parts = [
             [file_hash(file) for file in model.all_files()],
-            self._read(model).digest() if needs_samples else "",
+            self.digest(model) if needs_samples else "",
             asdict(recipe),
             asdict(self._estimation(recipe)),
             paths,

@@ -111,6 +111,9 @@ class _Scores:
                 own = zlib.crc32(self.weight.path.encode())
                 self._rng = np.random.default_rng([self.seed, own])
             needs["rng"] = self._rng
+        if self.score.measured:
+            # Statistics are in double precision; a square of a weight should be, too.
+            values = values.astype(np.float64)
         for name in self.score.measured:
             flat = self.given.statistics[name][self.weight.path]
             needs[name] = self.weight.layout.matrix(flat)

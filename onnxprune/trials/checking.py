@@ -135,6 +135,15 @@ def _sparsity(model: OnnxModel) -> float:
     return zeros / total if total else 0.0
 
 
+def check_samples(model: Path, trial: Trial, allow_hardlinks: bool = False) -> None:
+    """Refuse samples that do not fit a model, before any work is done on it."""
+    with about(model):
+        opened = load_onnx(model, allow_hardlinks=allow_hardlinks)
+    with opened, open_samples(trial.data, trial.reading, input_ports(opened)) as samples:
+        known = samples.labelled or samples.size is None
+        trial.gate.check_possible(known, bool(trial.own))
+
+
 class Acceptance:
     """Checks a pruned model before it is put in place; `result` is what that showed.
 

@@ -110,6 +110,8 @@ def fingerprint(bench: Workbench, recipe: Recipe, also: Sequence[object] = ()) -
     fields = asdict(recipe) | {"sparsity": 0}
     place = examination.runner.place
     assert place is not None
+    # A planner that measures the model depends on samples of its own.
+    measured = getattr(bench.planner, "digest", None)
     parts = [
         [file_hash(file) for file in bench.model.all_files()],
         data,
@@ -118,6 +120,7 @@ def fingerprint(bench: Workbench, recipe: Recipe, also: Sequence[object] = ()) -
         examination.own.name if examination.own is not None else "",
         fields,
         bench.files,
+        measured(bench.model) if measured is not None else "",
         asdict(place),
         __version__,
         *also,
