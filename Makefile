@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench gpu-check clean
 
 demo: $(VENV)/runtime
 	$(BIN)/onnxprune examples/digits/digits.onnx --sparsity 0.9 --method lamp --force \
@@ -25,6 +25,9 @@ format: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python -m tests.benchmarks.run
+
+gpu-check: $(VENV)/dev
+	$(BIN)/python -m tests.gpu.report
 
 $(VENV)/created:
 	$(PYTHON) -c 'import sys; sys.exit("onnxprune needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'

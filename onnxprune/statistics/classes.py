@@ -127,7 +127,8 @@ class CrossEntropy:
         if labels is None:
             return usual
         shape = tuple(rows.shape)
-        for axis in (usual, last, *range(1, last)):
+        axes: list[int] = [usual, last, *range(1, last)]
+        for axis in axes:
             if labels_fit(labels, (*shape[:axis], *shape[axis + 1 :])):
                 return axis
         return usual

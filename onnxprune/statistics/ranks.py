@@ -104,8 +104,10 @@ class Ranks:
         return box[0]
 
     def leave(self) -> None:
-        """Part from the other processes."""
+        """Part from the other processes, once all have come so far."""
         if self.world > 1 and distributed.is_initialized():
+            with _connected():
+                distributed.barrier()
             distributed.destroy_process_group()
 
     def _done(self, work: Callable[[Item], Part], item: Item) -> Part:

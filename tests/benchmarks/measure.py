@@ -27,7 +27,7 @@ class Usage:
 
     `other` is the CPU time of everything else on the machine meanwhile. `peak` is the
     largest process of the tree; `own` (the command itself) and `child` (its largest child)
-    are 0 unless the run was sampled.
+    are 0 unless the run was sampled. `inner` is what the command's own clock says, 0 if none.
     """
 
     wall: float
@@ -36,11 +36,16 @@ class Usage:
     other: float = 0.0
     own: int = 0
     child: int = 0
+    inner: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One row of a table: what to run, what it reads, its own output folder, its check."""
+    """One row of a table: what to run, what it reads, its own output folder, its check.
+
+    `inner` finds in what the command prints how many seconds it says that it took; the
+    ratio is our wall time over the `rival_figure` of the `rival`.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -49,6 +54,8 @@ class Command:
     zeros: Callable[[], float] | None = None
     rival: str = ""
     unavailable: str = ""
+    inner: Callable[[str], float] | None = None
+    rival_figure: str = "wall"
 
 
 @dataclass(slots=True)
@@ -64,13 +71,19 @@ class Result:
         """Give the median over the runs of a field of `Usage`."""
         return statistics.median(float(getattr(run, figure)) for run in self.runs)
 
-    def ratio(self, other: "Result") -> float:
-        """Give the median over the rounds of our wall time divided by the other's."""
+    def ratio(self, other: "Result", below: str = "wall") -> float:
+        """Give the median over the rounds of our wall time divided by a figure of another."""
         pairs = zip(self.runs, other.runs, strict=True)
-        return statistics.median(ours.wall / theirs.wall for ours, theirs in pairs)
+        return statistics.median(ours.wall / getattr(theirs, below) for ours, theirs in pairs)
 
 
-def run(argv: Sequence[str], *, sample: bool = False, timeout: float = TIMEOUT) -> Usage:
+def run(
+    argv: Sequence[str],
+    *,
+    sample: bool = False,
+    timeout: float = TIMEOUT,
+    inner: Callable[[str], float] | None = None,
+) -> Usage:
     """Run a command to its end and give what it used.
 
     Args:
@@ -78,6 +91,7 @@ def run(argv: Sequence[str], *, sample: bool = False, timeout: float = TIMEOUT) 
         sample: whether to read the memory of each process of the tree while it runs, which
             costs some CPU time on another core.
         timeout: seconds after which the command and its children are killed.
+        inner: finds the command's own seconds in what it prints.
     """
     # Bytecode is kept, as it is where a package is installed: else each start compiles it.
     env = {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -94,15 +108,15 @@ def run(argv: Sequence[str], *, sample: bool = False, timeout: float = TIMEOUT) 
                 if isinstance(error, subprocess.TimeoutExpired):
                     raise CommandError(f"not done after {timeout:g} s") from error
                 raise
-        said = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        said = log.read_text(errors="replace").strip() if log.exists() else ""
     if not out:
         raise CommandError("the launcher died")
     report = json.loads(out)
     if "error" in report:
         raise CommandError(report["error"])
     if (code := report.pop("code")) != 0:
-        raise CommandError(f"exit {code}: {said[-1] if said else 'no message'}")
-    return Usage(**report)
+        raise CommandError(f"exit {code}: {(said or 'no message').splitlines()[-1]}")
+    return Usage(**report, inner=inner(said) if inner else 0.0)
 
 
 def settle(command: Command) -> None:
@@ -134,7 +148,7 @@ def once(command: Command, result: Result, *, sample: bool = False) -> Usage:
         command.output.mkdir(parents=True)
     settle(command)
     try:
-        usage = run(command.argv, sample=sample)
+        usage = run(command.argv, sample=sample, inner=command.inner)
         if result.zeros is None and command.zeros:
             result.zeros = command.zeros()
         return usage

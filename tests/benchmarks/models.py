@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -126,6 +127,87 @@ def external(path: Path, gib: float, layers: int, seed: int = SEED) -> Path:
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
     path.write_bytes(model.SerializeToString())
+    return path
+
+
+class Residual:
+    """The nodes and weights of a ResNet-18 without normalisation, as they are added."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = np.random.default_rng(seed)
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[TensorProto] = []
+
+    def weight(self, name: str, *shape: int) -> str:
+        """Add a weight whose outputs have about the variance of its inputs."""
+        scale = np.float32(math.sqrt(2 / math.prod(shape[1:])))
+        values = self.generator.standard_normal(shape, dtype=np.float32) * scale
+        self.weights.append(onnx.numpy_helper.from_array(values, name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        """Add a node; its output has its name."""
+        made = helper.make_node(kind, inputs, [name], name=name, **attributes)
+        self.nodes.append(made)
+        return name
+
+    def convolution(
+        self, value: str, name: str, channels: tuple[int, int], size: int, stride: int
+    ) -> str:
+        """Add a convolution that keeps the picture's size, or divides it by the stride."""
+        taken, given = channels
+        weight = self.weight(f"{name}.weight", given, taken, size, size)
+        bias = onnx.numpy_helper.from_array(np.zeros(given, np.float32), f"{name}.bias")
+        self.weights.append(bias)
+        settings = {"strides": [stride] * 2, "pads": [size // 2] * 4}
+        return self.node("Conv", [value, weight, bias.name], name, **settings)
+
+    def block(self, value: str, name: str, channels: tuple[int, int], stride: int) -> str:
+        """Add two convolutions and the way around them."""
+        taken, given = channels
+        inner = self.convolution(value, f"{name}.conv1", channels, 3, stride)
+        inner = self.node("Relu", [inner], f"{name}.relu1")
+        inner = self.convolution(inner, f"{name}.conv2", (given, given), 3, 1)
+        if taken != given:
+            value = self.convolution(value, f"{name}.around", channels, 1, stride)
+        total = self.node("Add", [inner, value], f"{name}.add")
+        return self.node("Relu", [total], f"{name}.relu2")
+
+
+def resnet18(path: Path, seed: int = SEED) -> Path:
+    """Write a ResNet-18 of random weights, 46.7 MB, for pictures of 224 x 224."""
+    if path.exists():
+        return path
+    net = Residual(seed)
+    value = net.convolution("image", "conv1", (3, 64), 7, 2)
+    value = net.node("Relu", [value], "relu1")
+    window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}
+    value = net.node("MaxPool", [value], "pool", **window)
+    before = 64
+    for stage, width in enumerate((64, 128, 256, 512), 1):
+        for part in range(2):
+            stride = 2 if width != before else 1
+            value = net.block(value, f"stage{stage}.{part}", (before, width), stride)
+            before = width
+    value = net.node("GlobalAveragePool", [value], "mean")
+    value = net.node("Flatten", [value], "flat")
+    inputs = [value, net.weight("fc.weight", 1000, 512)]
+    net.node("Gemm", inputs, "scores", transB=1)
+    shape: list[str | int | None] = ["batch", 3, 224, 224]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 1000])
+    graph = helper.make_graph(net.nodes, "resnet18", [image], [scores], net.weights)
+    opset = helper.make_opsetid("", OPSET)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def pictures(path: Path, count: int, seed: int = SEED) -> Path:
+    """Write random pictures and labels for `resnet18`."""
+    generator = np.random.default_rng([seed, 1])
+    image = generator.standard_normal((count, 3, 224, 224), dtype=np.float32)
+    np.savez(path, image=image, labels=generator.integers(0, 1000, count))
     return path
 
 

@@ -1,4 +1,4 @@
-"""The three comparisons: which commands run on which model, and what they should reach."""
+"""Comparisons of pruning: which commands run on which model, and what they should reach."""
 
 import shutil
 from collections.abc import Callable
@@ -42,6 +42,7 @@ class Outcome:
     results: dict[str, Result]
     goals: tuple[Goal, ...]
     processes: dict[str, Usage]
+    notes: tuple[str, ...] = ()
 
 
 class SpaceError(Exception):
@@ -74,10 +75,10 @@ def figure(result: Result | None, field: str) -> float | None:
     return result.median(field) if result and result.runs and not result.failure else None
 
 
-def ratio(first: Result, second: Result) -> float | None:
-    """Give the ratio of wall times where both ran to the end."""
+def ratio(first: Result, second: Result, below: str = "wall") -> float | None:
+    """Give the ratio of wall time and a figure where both ran to the end."""
     failed = first.failure or second.failure or not (first.runs and second.runs)
-    return None if failed else first.ratio(second)
+    return None if failed else first.ratio(second, below)
 
 
 def by_process(results: dict[str, Result], say: Say) -> dict[str, Usage]:

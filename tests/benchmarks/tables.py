@@ -12,11 +12,11 @@ FIGURES = ("wall", "cpu", "other", "peak")
 
 
 def ratio_text(result: Result, results: dict[str, Result]) -> str:
-    """Show how many times our command's wall time a command takes."""
+    """Show how many times its rival's time a command takes."""
     rival = results.get(result.command.rival)
     if rival is None or rival.failure or not rival.runs:
         return "-"
-    return f"{result.ratio(rival):.2f}"
+    return f"{result.ratio(rival, result.command.rival_figure):.2f}"
 
 
 def table(outcome: Outcome) -> Table:
@@ -29,7 +29,9 @@ def table(outcome: Outcome) -> Table:
         padding=(0, 1, 0, 0),
     )
     grid.add_column("command", no_wrap=True)
-    for heading in ("wall s", "best", "CPU s", "others", "peak MB", "ratio", "zeros"):
+    timed = any(result.command.inner for result in outcome.results.values())
+    last = "inner s" if timed else "zeros"
+    for heading in ("wall s", "best", "CPU s", "others", "peak MB", "ratio", last):
         grid.add_column(heading, justify="right")
     for result in outcome.results.values():
         name = Text(result.command.name)
@@ -44,9 +46,14 @@ def table(outcome: Outcome) -> Table:
             f"{result.median('other'):.2f}",
             f"{result.median('peak') / MB:.0f}",
             ratio_text(result, outcome.results),
-            "-" if result.zeros is None else f"{result.zeros:.6f}",
+            f"{result.median('inner'):.4f}" if timed else zeros_text(result),
         )
     return grid
+
+
+def zeros_text(result: Result) -> str:
+    """Show the share of zeros in what a command wrote, if that was counted."""
+    return "-" if result.zeros is None else f"{result.zeros:.6f}"
 
 
 def goal_line(goal: Goal) -> Text:
@@ -83,12 +90,13 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     """Give one comparison with every run, as plain values."""
     rows = []
     for label, result in outcome.results.items():
-        runs = [{key: getattr(r, key) for key in FIGURES} for r in result.runs]
+        figures = (*FIGURES, "inner") if result.command.inner else FIGURES
+        runs = [{key: getattr(r, key) for key in figures} for r in result.runs]
         row: dict[str, Any] = {"command": label, "runs": runs, "zeros": result.zeros}
         if result.failure:
             row["failure"] = result.failure
         else:
-            row["median"] = {key: result.median(key) for key in FIGURES}
+            row["median"] = {key: result.median(key) for key in figures}
         if usage := outcome.processes.get(label):
             row["by_process"] = {"own": usage.own, "child": usage.child}
         rows.append(row)
@@ -96,4 +104,5 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         {"goal": g.text, "figure": g.figure, "limit": g.limit, "unit": g.unit, "met": g.met}
         for g in outcome.goals
     ]
-    return {"name": outcome.name, "title": outcome.title, "rows": rows, "goals": goals}
+    record = {"name": outcome.name, "title": outcome.title, "rows": rows, "goals": goals}
+    return record | ({"notes": list(outcome.notes)} if outcome.notes else {})
