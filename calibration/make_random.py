@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from onnxprune.trials.ports import input_ports
 from onnxprune.errors import OnnxpruneError, UsageError, about
 from onnxprune.formats.onnx_file import load_onnx
 from onnxprune.formats.output import Temporary, check_output, write_errors
@@ -21,6 +20,7 @@ from onnxprune.samples.opening import open_samples
 from onnxprune.samples.packing import Packed, pack
 from onnxprune.samples.reading import parse_reading
 from onnxprune.samples.table import Spec
+from onnxprune.trials.ports import input_ports
 from onnxprune.types import Array
 
 BATCH = 16

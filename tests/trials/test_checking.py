@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnxprune.trials import checking
 
 import onnxprune
 from onnxprune.errors import InputError, LibraryError, UsageError
 from onnxprune.outcomes import Accuracy, DataFacts, OwnMetric, Place, Sizes
 from onnxprune.studying import check
+from onnxprune.trials import checking
 from tests import models
 from tests.trials.made import (
     Arrays,

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnxprune.trials import journal as module
 
 from onnxprune.errors import InputError
 from onnxprune.points import Study
 from onnxprune.recipe import make_recipe
 from onnxprune.studying import run_sensitivity, run_sweep
+from onnxprune.trials import journal as module
 from onnxprune.trials.journal import Journal
 from onnxprune.trials.trying import Workbench
 from tests.trials.made import Arrays, branches, needing, quiet, staircase, steps

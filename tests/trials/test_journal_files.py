@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from onnxprune.trials import journal as module
 
 from onnxprune.errors import InputError, OutputError, UsageError
 from onnxprune.points import Point
+from onnxprune.trials import journal as module
 from onnxprune.trials.journal import Journal
 from tests.trials.made import staircase
 

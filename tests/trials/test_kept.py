@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnxprune.trials import kept
 
 import onnxprune
 from onnxprune.errors import InputError, LimitError, OutputError, UsageError
 from onnxprune.points import Study
+from onnxprune.trials import kept
 from onnxprune.trials.runner import Runner
 from tests.trials.made import Array, Arrays, compared, quiet, staircase, steps, stored
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnxprune.trials import trying
 
 import onnxprune
 from onnxprune.errors import InputError, UnsupportedError, UsageError
 from onnxprune.outcomes import Accuracy
 from onnxprune.recipe import make_recipe
+from onnxprune.trials import trying
 from onnxprune.trials.trying import Workbench, workbench
 from onnxprune.types import Recipe
 from tests import models
