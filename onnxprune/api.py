@@ -4,10 +4,13 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from onnxprune.errors import about
+from onnxprune.formats.onnx_file import load_onnx
 from onnxprune.planning import resolve
 from onnxprune.pruning import Planner, Settings, inspect_file, plan_weights, prune_file
+from onnxprune.ranked import ALONE, Company, Dismissed, company
 from onnxprune.recipe import make_recipe
 from onnxprune.registry import Entry, entries
 from onnxprune.types import Recipe, Report
@@ -129,6 +132,8 @@ def run_recipe(  # noqa: PLR0913 - a model, what to do with it, on what
     calibration: "Trial | None" = None,
 ) -> Report:
     """Prune a model file as a recipe says, and check it if there is a trial."""
+    if not company().leads:
+        assist(model, recipe, settings.allow_hardlinks, calibration)
     if trial is None:
         return _prune(model, recipe, settings, calibration)
     from onnxprune.trials.checking import Acceptance, check_samples, refuse_failed
@@ -152,22 +157,52 @@ def _prune(
     if file is not None:
         ratios = read_ratios(file)
         refuse_overwriting(file, model, settings)
-    with planning([recipe], calibration, settings) as planner:
+    with planning([recipe], calibration, settings, company()) as planner:
         return prune_file(model, recipe, settings, ratios, planner)
 
 
 @contextlib.contextmanager
 def planning(
-    recipes: Sequence[Recipe], calibration: "Trial | None", settings: Settings
+    recipes: Sequence[Recipe],
+    calibration: "Trial | None",
+    settings: Settings,
+    sharing: Company = ALONE,
 ) -> Iterator[Planner]:
-    """Return what plans recipes; torch is loaded only if a method measures the model."""
+    """Return what plans recipes; torch is loaded only if a method measures the model.
+
+    Args:
+        recipes: all that will be planned.
+        calibration: on what a model is measured.
+        settings: how to work.
+        sharing: the processes that measure it together.
+    """
     if not any(resolve(recipe)[0].measured for recipe in recipes):
         yield plan_weights
         return
-    from onnxprune.calibrating import Calibrator
+    from onnxprune.calibrating import Calibrator, on_samples
 
-    with Calibrator(calibration, settings.checkpoint, settings.progress) as planner:
+    if any(on_samples(recipe) for recipe in recipes):
+        sharing.meet()
+    with Calibrator(calibration, settings.checkpoint, settings.progress, sharing) as planner:
         yield planner
+
+
+def assist(
+    model: Path, recipe: Recipe, allow_hardlinks: bool, calibration: "Trial | None"
+) -> NoReturn:
+    """Do what the leading process gives out for one model, then end."""
+    if resolve(recipe)[0].measured and calibration is not None:
+        from onnxprune.calibrating import Calibrator, on_samples
+
+        if on_samples(recipe):
+            company().meet()
+            with (
+                about(model),
+                load_onnx(model, allow_hardlinks=allow_hardlinks) as opened,
+                Calibrator(calibration, company=company()) as calibrator,
+            ):
+                calibrator.assist(opened, recipe)
+    raise Dismissed
 
 
 def inspect(

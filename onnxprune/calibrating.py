@@ -14,9 +14,10 @@ import torch
 from onnxprune.checkpoints import Checkpoint
 from onnxprune.errors import UsageError, about
 from onnxprune.formats.onnx_file import OnnxModel, file_hash
-from onnxprune.gradual import make_gradual_plan
-from onnxprune.planning import Plan, Ratios, resolve, select
-from onnxprune.pruning import Progress, plan_weights
+from onnxprune.gradual import Measuring, make_gradual_plan
+from onnxprune.planning import Plan, Ratios, make_plan, resolve, select
+from onnxprune.pruning import Progress
+from onnxprune.ranked import ALONE, ANSWER, Company
 from onnxprune.reimport.module import Reimported, reimport
 from onnxprune.reimport.parity import check_parity
 from onnxprune.samples.batch import Samples
@@ -24,6 +25,8 @@ from onnxprune.samples.opening import open_samples
 from onnxprune.scoring import Values
 from onnxprune.statistics.collecting import Collector
 from onnxprune.statistics.estimation import Estimation, find_device
+from onnxprune.statistics.ranks import Ranks, join_ranks
+from onnxprune.statistics.sharing import Shared, measure_ordered
 from onnxprune.statistics.targets import Target, find_target
 from onnxprune.trials.ports import input_ports
 from onnxprune.trials.runner import Runner
@@ -31,8 +34,16 @@ from onnxprune.trials.trial import Trial
 from onnxprune.types import Recipe, Weight
 
 DENSE = "dense"
+KEPT = 2
+"""How many imports are held: one that samples go through, one for the flow."""
+
 FREE = {"flow"}
 """What is measured without samples."""
+
+
+def on_samples(recipe: Recipe) -> bool:
+    """Whether a recipe's method measures the model on samples."""
+    return not FREE.issuperset(resolve(recipe)[0].measured)
 
 
 class Calibrator:
@@ -42,6 +53,7 @@ class Calibrator:
         calibration: on what samples it is measured, and where; None for methods without.
         checkpoint: a folder that keeps finished steps.
         progress: is told how far the steps are.
+        company: the processes that share out the batches.
     """
 
     def __init__(
@@ -49,10 +61,12 @@ class Calibrator:
         calibration: Trial | None = None,
         checkpoint: Path | None = None,
         progress: Progress | None = None,
+        company: Company = ALONE,
     ) -> None:
         self.calibration = calibration
         self.checkpoint = checkpoint
         self.progress = progress
+        self.company = company
         self._open = contextlib.ExitStack()
         self._samples: Samples | None = None
         self._collectors: dict[object, Collector] = {}
@@ -68,14 +82,18 @@ class Calibrator:
         """Decide a recipe for some of a model's weights."""
         score, _ = resolve(recipe)
         if not score.measured:
-            return plan_weights(model, recipe, values, ratios, weights)
-        needs_samples = not set(score.measured) <= FREE
+            # Beside methods that measure, --steps says nothing of one that does not.
+            return make_plan(recipe, weights, values, ratios)
+        needs_samples = on_samples(recipe)
         if needs_samples and self.calibration is None:
             raise UsageError(
                 f"{score.name} measures the model on samples", "--data SET names them"
             )
         chosen = [weight.path for weight in select(recipe, weights).weights]
         collector = self._collector(model, recipe, chosen, needs_samples)
+        measuring: Measuring = collector
+        if needs_samples and not self.company.alone:
+            measuring = Shared(collector, self.company)
         checkpoint = None
         if self.checkpoint is not None:
             own = self._fingerprint(model, recipe, chosen, needs_samples)
@@ -84,12 +102,17 @@ class Calibrator:
             recipe,
             weights,
             values,
-            collector,
+            measuring,
             ratios,
             begun=checkpoint.read() if checkpoint is not None else None,
             keep=checkpoint.keep if checkpoint is not None else None,
             told=self._tell,
         )
+
+    def assist(self, model: OnnxModel, recipe: Recipe) -> None:
+        """Measure what the leading process gives out, until it needs nothing more."""
+        chosen = [weight.path for weight in select(recipe, model.weights).weights]
+        measure_ordered(self._collector(model, recipe, chosen, True), self.company)
 
     def digest(self, model: OnnxModel) -> str:
         """Return a sum of the samples that the model is measured on."""
@@ -132,8 +155,11 @@ class Calibrator:
                 model, estimation.output, raw=estimation.loss != "cross-entropy"
             )
             module = _imported(model, estimation, paths, target)
-            if samples is not None:
+            # Where the import is wrong, one refusal is enough.
+            if samples is not None and self.company.leads:
                 self._compare(model, module, samples)
+            while len(self._collectors) >= KEPT:
+                del self._collectors[next(iter(self._collectors))]
             self._collectors[key] = Collector(
                 module,
                 samples,
@@ -141,8 +167,19 @@ class Calibrator:
                 estimation,
                 target=target,
                 ports=input_ports(model),
+                ranks=self._ranks(estimation) if needs_samples else Ranks(),
             )
         return self._collectors[key]
+
+    def _ranks(self, estimation: Estimation) -> Ranks:
+        """Gather the processes that share the batches."""
+        if self.company.alone:
+            return Ranks()
+        assert self.calibration is not None
+        device = find_device(estimation.device)
+        patience = max(ANSWER, self.calibration.timeout)
+        self.company.gather(device.type == "cuda", patience)
+        return join_ranks(device)
 
     def _estimation(self, recipe: Recipe) -> Estimation:
         made = Estimation(

@@ -1,8 +1,7 @@
 """Keeps the masks of finished steps, so that an interrupted pruning goes on where it stopped."""
 
-import io
+import hashlib
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,8 @@ from onnxprune.formats.output import check_output, write_whole
 from onnxprune.gradual import Progressed
 
 NAME = "onnxprune.checkpoint"
-INDEX = "index"
+SUM = 32
+"""Bytes of the sum of everything behind it, with which the file begins."""
 
 
 class Checkpoint:
@@ -42,28 +42,35 @@ class Checkpoint:
 
     def keep(self, done: Progressed) -> None:
         """Write a finished step over the one before."""
-        content = io.BytesIO()
-        with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
-            sizes = {path: int(mask.size) for path, mask in done.masks.items()}
-            index = {"fingerprint": self.fingerprint, "step": done.step, "sizes": sizes}
-            archive.writestr(INDEX, json.dumps(index))
-            for number, mask in enumerate(done.masks.values()):
-                archive.writestr(f"m{number}", np.packbits(mask).tobytes())
-        write_whole(self._target, content.getvalue())
+        sizes = [[path, mask.size] for path, mask in done.masks.items()]
+        index = {"fingerprint": self.fingerprint, "step": done.step, "sizes": sizes}
+        bits = b"".join(np.packbits(mask).tobytes() for mask in done.masks.values())
+        content = json.dumps(index).encode() + b"\n" + bits
+        write_whole(self._target, hashlib.sha256(content).digest() + content)
 
     def _read(self) -> Progressed:
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                index = json.loads(archive.read(INDEX))
-                if index["fingerprint"] != self.fingerprint:
-                    raise InputError(
-                        "the steps of another pruning: model, data or options differ",
-                        "another folder, or none, starts anew",
-                    )
-                masks = {}
-                for number, (path, size) in enumerate(index["sizes"].items()):
-                    bits = np.frombuffer(archive.read(f"m{number}"), np.uint8)
-                    masks[path] = np.unpackbits(bits, count=int(size)).astype(bool)
-                return Progressed(int(index["step"]), masks)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise InputError("no whole checkpoint of onnxprune") from error
+            whole = self.path.read_bytes()
+        except OSError as error:
+            reason = (error.strerror or "unknown error").lower()
+            raise InputError(f"cannot read the finished steps: {reason}") from error
+        content = whole[SUM:]
+        if hashlib.sha256(content).digest() != whole[:SUM]:
+            # With its sum right, the rest is as it was written.
+            raise InputError(
+                "no whole checkpoint of onnxprune", "another folder, or none, starts anew"
+            )
+        head, _, bits = content.partition(b"\n")
+        index = json.loads(head)
+        if index["fingerprint"] != self.fingerprint:
+            raise InputError(
+                "the steps of another pruning: model, data or options differ",
+                "another folder, or none, starts anew",
+            )
+        masks, start = {}, 0
+        for path, size in index["sizes"]:
+            stop = start + (size + 7) // 8
+            packed = np.frombuffer(bits[start:stop], np.uint8)
+            masks[path] = np.unpackbits(packed, count=size).astype(bool)
+            start = stop
+        return Progressed(index["step"], masks)

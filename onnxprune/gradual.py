@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from onnxprune.errors import TargetError, UsageError
-from onnxprune.planning import Plan, Ratios, make_plan, resolve, select
+from onnxprune.planning import Plan, Ratios, make_plan, matches, resolve, select
 from onnxprune.registry import Entry
 from onnxprune.schedule import sparsity_after
 from onnxprune.scoring import GONE, Given, Values
@@ -85,6 +85,10 @@ def make_gradual_plan(  # noqa: PLR0913 - a plan, and what measures and watches 
     chosen = select(recipe, weights)
     score, _ = resolve(recipe)
     steps, schedule = steps_of(recipe, score)
+    if recipe.sparsity is None and steps > 1:
+        raise UsageError(
+            f"{score.name} prunes in {steps} steps, which need a total", "--sparsity gives it"
+        )
     done = begun or Progressed()
     weights = [w for w in chosen.weights if not done.masks or w.path in done.masks]
     for step in range(done.step + 1, steps + 1):
@@ -127,12 +131,16 @@ def _step(  # noqa: PLR0913 - one step is all of it once more
     def reached(sparsity: float) -> float:
         return sparsity_after(step, steps, sparsity, schedule)
 
-    if recipe.sparsity is None and steps > 1:
-        raise UsageError("steps need a total", "--sparsity gives it")
+    # A pattern may be of tensors that were excluded, or that no gradient reaches.
+    layer = {
+        pattern: reached(sparsity)
+        for pattern, sparsity in recipe.layer.items()
+        if any(matches(pattern, weight) for weight in weights)
+    }
     asked = replace(
         recipe,
         sparsity=None if recipe.sparsity is None else reached(recipe.sparsity),
-        layer={pattern: reached(sparsity) for pattern, sparsity in recipe.layer.items()},
+        layer=layer,
         # These have chosen the tensors already.
         include=(),
         exclude=(),
@@ -164,12 +172,18 @@ def _refuse_collapse(plan: Plan, done: Progressed, step: int) -> None:
         for scores in plan.rankings[weight.path].chunks():
             if ((scores != 0) & (scores != GONE)).any():
                 return
-    empty = [path for path, mask in done.masks.items() if not mask.any()]
-    where = f": nothing is left of '{empty[0]}'" if empty else ""
     raise TargetError(
-        f"step {step}: all scores of what is left are 0{where}",
+        f"step {step}: all scores of what is left are 0{_barest(done.masks)}",
         "--min-kept keeps some weights of every tensor; more --steps may help, too",
     )
+
+
+def _barest(masks: Masks) -> str:
+    """Name the tensor that kept the smallest part of its weights."""
+    if not masks:
+        return ", before any has fallen"
+    path, mask = min(masks.items(), key=lambda item: float(item[1].mean()))
+    return f": of '{path}' {int(mask.sum()) or 'nothing'} of {mask.size:,} is left"
 
 
 def _finish(

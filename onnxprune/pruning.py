@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnxprune.errors import TargetError, about
+from onnxprune.errors import TargetError, UsageError, about
 from onnxprune.formats.macs import count_macs
 from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
 from onnxprune.formats.onnx_save import Accept, Pruner, Saving
@@ -14,6 +14,7 @@ from onnxprune.formats.output import check_output
 from onnxprune.formats.tallies import tally_of
 from onnxprune.formats.verify import Verdict, Verification
 from onnxprune.planning import Plan, Ratios, make_plan
+from onnxprune.registry import find
 from onnxprune.scoring import Values
 from onnxprune.selection import CHUNK
 from onnxprune.sizes import measure
@@ -62,6 +63,12 @@ def plan_weights(
     weights: Sequence[Weight],
 ) -> Plan:
     """Decide a recipe by the weights alone."""
+    if recipe.steps is not None and recipe.steps > 1:
+        name = find(recipe.method).name
+        raise UsageError(
+            f"--steps {recipe.steps}: {name} measures nothing, one step is all",
+            "onnxprune methods shows what needs a gradient, a curvature or the flow",
+        )
     return make_plan(recipe, weights, values, ratios)
 
 

@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from onnxprune.api import planning, run_recipe
+from onnxprune.api import assist, planning, run_recipe
 from onnxprune.errors import UsageError, about
 from onnxprune.formats.onnx_file import load_onnx
 from onnxprune.formats.output import check_output
 from onnxprune.outcomes import CheckReport
 from onnxprune.points import Study
 from onnxprune.pruning import Progress, Settings, default_output
+from onnxprune.ranked import company
 from onnxprune.recipe import make_recipe, parse_sparsity
 from onnxprune.samples.opening import Source
 from onnxprune.trials.checking import check_files, refuse_failed
@@ -82,7 +83,8 @@ def sweep(
             given.
         recipe: other fields of a recipe, as `prune` takes them.
     """
-    return run_sweep(Path(model), trial, methods, _sparsities(sparsities), make_recipe(recipe))
+    made, tried = make_recipe(recipe), _sparsities(sparsities)
+    return run_sweep(Path(model), trial, methods, tried, made, calibration=data or trial)
 
 
 def run_sweep(  # noqa: PLR0913 - a model, what to try, how
@@ -146,13 +148,15 @@ def run_search(  # noqa: PLR0913 - a model, what to try, how
     calibration: Trial | None = None,
 ) -> Found:
     """Search, then write the model that won."""
+    if not company().leads:
+        assist(model, recipe, settings.allow_hardlinks, calibration)
     # A long search should not end at a file that is in the way.
     links = settings.allow_hardlinks
     with about(model), load_onnx(model, allow_hardlinks=links) as opened:
         output = settings.output or default_output(model)
         check_output(output, opened.all_files(), settings.force)
     progress = settings.progress
-    with planning([recipe], calibration, settings) as planner:
+    with planning([recipe], calibration, settings, company()) as planner:
         if over == "sparsity":
             found = search_sparsity(
                 model, recipe, trial, resolution, confident, progress, planner

@@ -14,7 +14,7 @@ LAYERS = [
     ["encoding"],
     ["studies"],
     ["types"],
-    ["foreign"],
+    ["foreign", "ranked"],
     ["threads", "binning", "registry", "samples"],
     ["selection"],
     ["allocations", "scores"],
@@ -34,6 +34,7 @@ LAYERS = [
     ["studying"],
     ["report"],
     ["cli"],
+    ["__main__"],
 ]
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -15,7 +15,11 @@ from typer.exceptions import TyperException
 
 from onnxprune.cli.words import arrange, help_text, nearest_command
 from onnxprune.errors import OnnxpruneError
+from onnxprune.ranked import Dismissed, company, join
 from onnxprune.version import __version__
+
+SHARED = ("prune", "sweep", "search", "sensitivity")
+"""Commands that more than one process can work on."""
 
 BUG = "this is a bug in onnxprune; --debug shows where"
 
@@ -34,19 +38,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     if arguments is None:
         signal.signal(signal.SIGTERM, _terminate)
+        if not join().leads:
+            _silence(debug)
+    ended: BaseException | None = None
     try:
         code = _run([word for word in given if word != "--debug"])
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - every end has its exit code
         if debug:
             traceback.print_exc()
-        return _ended(error)
-    return code
+        ended, code = error, _ended(error)
+    return company().part(ended, code)
 
 
 def _ended(error: BaseException) -> int:
     """Say in one line why the command ended, and return its exit code."""
     match error:
+        case Dismissed():
+            return 0
         case BrokenPipeError():
             _drop_stdout()
             return 0
@@ -68,6 +77,14 @@ def _ended(error: BaseException) -> int:
             return 8
     _say(f"error: {type(error).__name__}: {_one_line(str(error))}; {BUG}")
     return 1
+
+
+def _silence(debug: bool) -> None:
+    """Leave all there is to say to the process that leads."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1,) if debug else (1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
 
 
 def _open_missing_streams() -> None:
@@ -93,6 +110,8 @@ def _run(given: list[str]) -> int:
 
     words = arrange(given, command)
     nearest_command(words)
+    if not company().leads and words[0] not in SHARED:
+        return 0
     # Not `command.main`: that turns a closed pipe and an interrupt into exits of its own.
     try:
         with command.make_context("onnxprune", words) as context:

@@ -8,9 +8,10 @@ from onnxprune.errors import TargetError
 from onnxprune.planning import select
 from onnxprune.points import Point, Study
 from onnxprune.pruning import Planner, plan_weights
+from onnxprune.ranked import company
 from onnxprune.trials.examination import Progress
 from onnxprune.trials.journal import Journal, fingerprint
-from onnxprune.trials.sweeping import check_sparsities, share_of
+from onnxprune.trials.sweeping import Variant, check_sparsities, run_points
 from onnxprune.trials.trial import Trial
 from onnxprune.trials.trying import workbench
 from onnxprune.types import Recipe
@@ -39,29 +40,20 @@ def sense_file(  # noqa: PLR0913 - a model, what to try, how
         planner: decides recipes.
     """
     check_sparsities(sparsities)
+    company().meet()
     with workbench(path, trial, progress, planner) as bench:
         weights = select(recipe, bench.model.weights).weights
         if not weights:
             raise TargetError("nothing to prune: no prunable weight is selected")
         done: list[Point] = []
-        if journal is not None:
+        if journal is not None and company().leads:
             done = journal.begin(fingerprint(bench, recipe, ["sensitivity"]))
-        known = {(point.method, point.sparsity): point for point in done}
-        wanted = [
-            (weight, sparsity) for weight in weights for sparsity in sorted(set(sparsities))
+        # One tensor needs no glob, and a total of its own.
+        alone = replace(recipe, include=(), exclude=(), layer={})
+        variants: list[Variant] = [
+            (weight.path, replace(alone, sparsity=sparsity), [weight])
+            for weight in weights
+            for sparsity in sorted(set(sparsities))
         ]
-        missing = sum((weight.path, sparsity) not in known for weight, sparsity in wanted)
-        points: list[Point] = []
-        ran = 0
-        for weight, sparsity in wanted:
-            point = known.get((weight.path, sparsity))
-            if point is None:
-                # One tensor needs no glob, and a total of its own.
-                alone = replace(recipe, sparsity=sparsity, include=(), exclude=(), layer={})
-                told = share_of(progress, ran, missing)
-                point, _ = bench.point(weight.path, alone, [weight], told)
-                ran += 1
-                if journal is not None:
-                    journal.add(point)
-            points.append(point)
+        points, _ = run_points(bench, variants, done, journal, progress)
         return bench.study("sensitivity", points)

@@ -7,12 +7,16 @@ from pathlib import Path
 from onnxprune.errors import UsageError
 from onnxprune.points import Point, Study
 from onnxprune.pruning import Planner, plan_weights
+from onnxprune.ranked import Dismissed, company
 from onnxprune.recipe import make_recipe
 from onnxprune.trials.examination import Progress
 from onnxprune.trials.journal import Journal, fingerprint
 from onnxprune.trials.trial import Trial
 from onnxprune.trials.trying import Workbench, workbench
-from onnxprune.types import Recipe
+from onnxprune.types import Recipe, Weight
+
+Variant = tuple[str, Recipe, Sequence[Weight] | None]
+"""What a point is called, its recipe, and the tensors it chooses from, if not all."""
 
 METHODS = ("lamp", "global", "erk")
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
@@ -41,20 +45,26 @@ def sweep_file(  # noqa: PLR0913 - a model, what to try, how
         planner: decides recipes.
     """
     check_sweep(methods, sparsities)
-    recipes = [
-        (label, variant_of(recipe, label, sparsity))
+    company().meet()
+    variants: list[Variant] = [
+        (label, variant_of(recipe, label, sparsity), None)
         for label in dict.fromkeys(methods)
         for sparsity in sorted(set(sparsities))
     ]
     with workbench(path, trial, progress, planner) as bench:
-        # All that can be wrong with a recipe is wrong before the first hour is spent.
-        for label in dict.fromkeys(methods):
-            bench.plan(variant_of(recipe, label, min(sparsities)))
         done: list[Point] = []
-        if journal is not None:
-            done = journal.begin(fingerprint(bench, recipe))
-        points, last = run_points(bench, recipes, done, journal, progress)
-        latency = bench.latency() if last else None
+        if company().leads:
+            # All that can be wrong with a recipe is wrong before the first hour is spent.
+            for label in dict.fromkeys(methods):
+                bench.plan(variant_of(recipe, label, min(sparsities)))
+            if journal is not None:
+                done = journal.begin(fingerprint(bench, recipe))
+        points, ran = run_points(bench, variants, done, journal, progress)
+        measured = [number for number in ran if points[number].failure is None]
+        if measured and trial.latency and not company().alone:
+            # Another process may have run the last one.
+            bench.open(bench.plan(variants[measured[-1]][1]))
+        latency = bench.latency() if ran else None
         return bench.study("sweep", points, latency=latency)
 
 
@@ -67,26 +77,30 @@ def variant_of(recipe: Recipe, label: str, sparsity: float) -> Recipe:
 
 def run_points(
     bench: Workbench,
-    recipes: Sequence[tuple[str, Recipe]],
+    variants: Sequence[Variant],
     done: Sequence[Point],
     journal: Journal | None,
     progress: Progress | None,
-) -> tuple[list[Point], bool]:
-    """Run what is not done yet; return all points, and whether any was run now."""
+) -> tuple[list[Point], list[int]]:
+    """Run, with all processes, what is not done yet; return all points, and which ran now."""
     known = {(point.method, point.sparsity): point for point in done}
-    points: list[Point] = []
+    found = [known.get((label, recipe.sparsity or 0.0)) for label, recipe, _ in variants]
+    missing = [number for number, point in enumerate(found) if point is None]
     ran = 0
-    missing = sum((label, recipe.sparsity) not in known for label, recipe in recipes)
-    for label, recipe in recipes:
-        point = known.get((label, recipe.sparsity or 0.0))
-        if point is None:
-            told = share_of(progress, ran, missing)
-            point, _ = bench.point(label, recipe, progress=told)
-            ran += 1
-            if journal is not None:
-                journal.add(point)
-        points.append(point)
-    return points, ran > 0
+
+    def run(number: int) -> Point:
+        label, recipe, weights = variants[number]
+        told = share_of(progress, ran, len(missing))
+        return bench.point(label, recipe, weights, told)[0]
+
+    for number, point in company().share_out(missing, run):
+        found[number] = point
+        ran += 1
+        if journal is not None:
+            journal.add(point)
+    if not company().leads:
+        raise Dismissed
+    return [point for point in found if point is not None], missing
 
 
 def share_of(progress: Progress | None, ran: int, missing: int) -> Progress | None:

@@ -154,7 +154,9 @@ def workbench(
         variants = stack.enter_context(Variants(model))
         answers = dense_answers(trial, examination, model, progress)
         dense = _compare_with_itself(examination, answers)
-        yield Workbench(path, model, trial, examination, variants, answers, dense, began)
+        yield Workbench(
+            path, model, trial, examination, variants, answers, dense, began, planner
+        )
 
 
 def _compare_with_itself(examination: Examination, answers: Answers) -> Measured:

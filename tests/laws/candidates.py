@@ -1,5 +1,7 @@
 """Small sets of tensors as allocations see them."""
 
+import zlib
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -7,8 +9,11 @@ import numpy as np
 
 from onnxprune.allocations.candidate import Candidate
 from onnxprune.registry import Entry
+from onnxprune.scoring import Given
 from onnxprune.selection import Ranking
 from onnxprune.types import Array, Layout, Weight
+
+POSITIVE = ("curvature", "flow")
 
 
 def weight_of(name: str, values: Array) -> Weight:
@@ -41,6 +46,18 @@ def call(entry: Entry, given: list[Candidate], zeros: int) -> list[int]:
     options = {"sigma": "1"} if "sigma" in entry.options else {}
     counts: list[int] = entry.function(given, zeros, **needs, **options)
     return counts
+
+
+def statistics(entry: Entry, weights: Sequence[Weight], seed: int = 0) -> Given:
+    """Draw what a method would measure of some weights."""
+    drawn: dict[str, dict[str, Array]] = {}
+    for name in entry.measured:
+        drawn[name] = {}
+        for weight in weights:
+            own = zlib.crc32(f"{name} of {weight.path}".encode())
+            values = np.random.default_rng([seed, own]).standard_normal(weight.size)
+            drawn[name][weight.path] = np.abs(values) if name in POSITIVE else values
+    return Given(drawn)
 
 
 def masks(given: list[Candidate], counts: list[int]) -> list[Array]:

@@ -11,6 +11,7 @@ from onnxprune.recipe import own_options
 from onnxprune.registry import Entry, entries, find
 from onnxprune.scoring import rank
 from onnxprune.selection import Sieve
+from tests.laws.candidates import statistics
 from tests.tensors_made import Array, Tensors, normal
 
 METHODS = entries("method")
@@ -23,7 +24,8 @@ def by_name(entry: Entry) -> str:
 
 def scores_of(entry: Entry, values: Array, seed: int = 0) -> Array:
     made = Tensors({"w": values})
-    source = rank(made.weights[0], made.values, entry, own_options(entry, {}), seed)
+    given = statistics(entry, made.weights)
+    source = rank(made.weights[0], made.values, entry, own_options(entry, {}), seed, given)
     return source.read(0, values.size)
 
 
@@ -42,7 +44,8 @@ def test_exactly_as_many_weights_go_as_are_asked_for(entry: Entry) -> None:
     values = np.repeat(normal("w", 10, 6), 2, axis=0)
     scores = scores_of(entry, values)
     made = Tensors({"w": values})
-    source = rank(made.weights[0], made.values, entry, {}, 0)
+    given = statistics(entry, made.weights)
+    source = rank(made.weights[0], made.values, entry, {}, 0, given)
     for zeros in range(values.size + 1):
         gone = Sieve(source.cut(zeros)).pruned(scores)
         assert int(gone.sum()) == zeros

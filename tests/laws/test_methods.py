@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 
 import onnxprune
+from onnxprune.planning import make_plan
+from onnxprune.recipe import make_recipe
 from onnxprune.registry import STATISTICS, entries, find
 from onnxprune.scoring import rank
 from onnxprune.types import Array
-from tests.laws.candidates import weight_of
+from tests.laws.candidates import statistics, weight_of
+from tests.tensors_made import Tensors, normal
 
 METHODS = {entry.name: entry for entry in entries("method")}
+MEASURED = sorted(name for name, entry in METHODS.items() if entry.measured)
 EVERYTHING = {entry.name: entry for entry in entries()}
 WEIGHT = np.random.default_rng(3).standard_normal((6, 5, 3, 3)).astype(np.float32)
 
@@ -20,7 +24,8 @@ WEIGHT = np.random.default_rng(3).standard_normal((6, 5, 3, 3)).astype(np.float3
 def scores_of(name: str, values: Array, seed: int = 0) -> Array:
     weight = weight_of("w", values)
     flat = values.reshape(-1)
-    ranking = rank(weight, lambda _, a, b: flat[a:b], METHODS[name], {}, seed)
+    given = statistics(METHODS[name], [weight])
+    ranking = rank(weight, lambda _, a, b: flat[a:b], METHODS[name], {}, seed, given)
     return ranking.read(0, values.size)
 
 
@@ -72,7 +77,7 @@ def test_an_entry_is_found_by_its_names(name: str) -> None:
         assert find(spelling) is entry
 
 
-@pytest.mark.parametrize("name", sorted(set(EVERYTHING) - {"from"}))
+@pytest.mark.parametrize("name", sorted(set(EVERYTHING) - set(MEASURED) - {"from"}))
 @pytest.mark.parametrize("sparsity", [0.0, 0.123, 0.5, 0.9, 0.95])
 def test_the_mask_of_any_method_is_exact_on_the_shipped_model(
     name: str, sparsity: float, digits: Path
@@ -84,6 +89,45 @@ def test_the_mask_of_any_method_is_exact_on_the_shipped_model(
         return
     assert report.mask_zeros == round(sparsity * report.size)
     assert report.zeros == report.mask_zeros
+
+
+@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("sparsity", [0.0, 0.123, 0.5, 0.9, 0.95])
+@pytest.mark.parametrize("allocation", [None, "erk", "min_threshold"])
+def test_a_plan_of_what_was_measured_is_exact(
+    allocation: str | None, sparsity: float, name: str
+) -> None:
+    made = Tensors(
+        {"a": normal("a", 7, 9), "b": normal("b", 5, 2, 3, 3), "c": normal("c", 4, 8)}
+    )
+    recipe = make_recipe({"sparsity": sparsity, "method": name, "allocation": allocation})
+    given = statistics(METHODS[name], made.weights)
+    plan = make_plan(recipe, made.weights, made.values, given=given)
+    size = sum(weight.size for weight in made.weights)
+    assert sum(plan.zeros.values()) == round(sparsity * size)
+    for path, gone in made.pruned(plan).items():
+        assert gone.sum() == plan.zeros[path]
+        scores = plan.rankings[path].read(0, gone.size)
+        if gone.any() and not gone.all():
+            assert scores[gone.reshape(-1)].max() <= scores[~gone.reshape(-1)].min()
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_mask_of_a_method_that_measures_is_exact_on_the_shipped_model(
+    name: str, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONNXPRUNE_THREADS", "1")
+    images = np.random.default_rng(5).standard_normal((4, 1, 8, 8)).astype(np.float32)
+    report = onnxprune.prune(
+        digits,
+        0.9,
+        name,
+        steps=2,
+        data=onnxprune.trial({"image": images, "labels": np.arange(4)}, batch=2, device="cpu"),
+        dry_run=True,
+        verify=False,
+    )
+    assert report.zeros == report.mask_zeros == round(0.9 * report.size)
 
 
 def test_another_seed_draws_other_weights() -> None:
