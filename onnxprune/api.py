@@ -221,7 +221,19 @@ def inspect(
 
 @dataclass(frozen=True, slots=True)
 class MethodInfo:
-    """A method or an allocation, as `onnxprune methods` lists it."""
+    """A method or an allocation, as `onnxprune methods` lists it.
+
+    Args:
+        name: what `--method` or `--allocation` takes.
+        kind: `method` or `allocation`.
+        summary: what it does; `paper`: where it comes from.
+        needs: what has to be measured or given.
+        options: its own options, with their defaults.
+        aliases: other names.
+        steps: in how many steps a method prunes unless told otherwise.
+        samples: how many samples each step measures at least.
+        regrow: whether what fell may return.
+    """
 
     name: str
     kind: str
@@ -230,6 +242,9 @@ class MethodInfo:
     needs: tuple[str, ...]
     options: dict[str, Any]
     aliases: tuple[str, ...]
+    steps: int = 1
+    samples: int = 0
+    regrow: bool = False
 
 
 def methods() -> list[MethodInfo]:
@@ -246,4 +261,7 @@ def _info(entry: Entry) -> MethodInfo:
         entry.needs,
         dict(entry.options),
         entry.aliases,
+        entry.steps,
+        entry.samples if entry.measured else 0,
+        entry.regrow,
     )

@@ -3,8 +3,9 @@
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -12,33 +13,71 @@ import numpy as np
 import torch
 
 from onnxprune.checkpoints import Checkpoint
-from onnxprune.errors import UsageError, about
+from onnxprune.errors import UsageError
 from onnxprune.formats.onnx_file import OnnxModel, file_hash
-from onnxprune.gradual import Measuring, make_gradual_plan
+from onnxprune.gradual import Measuring, make_gradual_plan, steps_of
+from onnxprune.importing import compare_import, import_model
+from onnxprune.outcomes import Calibration
 from onnxprune.planning import Plan, Ratios, make_plan, resolve, select
 from onnxprune.pruning import Progress
 from onnxprune.ranked import ALONE, ANSWER, Company
-from onnxprune.reimport.module import Reimported, reimport
-from onnxprune.reimport.parity import check_parity
+from onnxprune.reimport.parity import Parity
 from onnxprune.samples.batch import Samples
 from onnxprune.samples.opening import open_samples
 from onnxprune.scoring import Values
 from onnxprune.statistics.collecting import Collector
-from onnxprune.statistics.estimation import Estimation, find_device
+from onnxprune.statistics.estimation import Estimation, device_name, find_device
 from onnxprune.statistics.ranks import Ranks, join_ranks
 from onnxprune.statistics.sharing import Shared, measure_ordered
-from onnxprune.statistics.targets import Target, find_target
+from onnxprune.statistics.targets import find_target
 from onnxprune.trials.ports import input_ports
-from onnxprune.trials.runner import Runner
+from onnxprune.trials.runner import TIMEOUT
 from onnxprune.trials.trial import Trial
 from onnxprune.types import Recipe, Weight
 
-DENSE = "dense"
+SHARES = 1000
+"""In how many parts a step's progress is told."""
+
 KEPT = 2
 """How many imports are held: one that samples go through, one for the flow."""
 
 FREE = {"flow"}
 """What is measured without samples."""
+
+
+@dataclass(slots=True, eq=False)
+class Watched:
+    """One pruning's steps, as they go on.
+
+    Args:
+        progress: is told how far they are.
+        steps: how many there are.
+        losses: of what was measured in each step, by its number.
+    """
+
+    progress: Progress | None
+    steps: int
+    losses: dict[int, float] = field(default_factory=dict)
+    _step: int = 0
+    _state: str = ""
+
+    def tell(self, step: int, steps: int, loss: float, kept: int) -> None:
+        """Note a step that is done."""
+        self.losses[step], self._step = loss, step
+        shown = f", loss {loss:.4g}" if math.isfinite(loss) else ""
+        self._state = f": step {step} of {steps}, {kept:,} kept{shown}" if steps > 1 else ""
+        self.within(0.0)
+
+    def within(self, share: float) -> None:
+        """Pass on how much of the next step is done."""
+        if self.progress is not None:
+            done = round((self._step + share) * SHARES)
+            self.progress(f"measuring{self._state}", done, self.steps * SHARES)
+
+    def loss(self, step: int) -> float | None:
+        """Return the loss in a step, if there was one."""
+        found = self.losses.get(step, math.nan)
+        return found if math.isfinite(found) else None
 
 
 def on_samples(recipe: Recipe) -> bool:
@@ -69,7 +108,7 @@ class Calibrator:
         self.company = company
         self._open = contextlib.ExitStack()
         self._samples: Samples | None = None
-        self._collectors: dict[object, Collector] = {}
+        self._collectors: dict[object, tuple[Collector, Parity | None]] = {}
 
     def __call__(
         self,
@@ -90,7 +129,7 @@ class Calibrator:
                 f"{score.name} measures the model on samples", "--data SET names them"
             )
         chosen = [weight.path for weight in select(recipe, weights).weights]
-        collector = self._collector(model, recipe, chosen, needs_samples)
+        collector, parity = self._collector(model, recipe, chosen, needs_samples)
         measuring: Measuring = collector
         if needs_samples and not self.company.alone:
             measuring = Shared(collector, self.company)
@@ -98,7 +137,9 @@ class Calibrator:
         if self.checkpoint is not None:
             own = self._fingerprint(model, recipe, chosen, needs_samples)
             checkpoint = Checkpoint(self.checkpoint, own)
-        return make_gradual_plan(
+        watched = Watched(self.progress, steps_of(recipe, score)[0])
+        collector.watch = watched.within
+        plan = make_gradual_plan(
             recipe,
             weights,
             values,
@@ -106,13 +147,15 @@ class Calibrator:
             ratios,
             begun=checkpoint.read() if checkpoint is not None else None,
             keep=checkpoint.keep if checkpoint is not None else None,
-            told=self._tell,
+            told=watched.tell,
         )
+        plan.calibration = self._record(recipe, collector, parity, watched)
+        return plan
 
     def assist(self, model: OnnxModel, recipe: Recipe) -> None:
         """Measure what the leading process gives out, until it needs nothing more."""
         chosen = [weight.path for weight in select(recipe, model.weights).weights]
-        measure_ordered(self._collector(model, recipe, chosen, True), self.company)
+        measure_ordered(self._collector(model, recipe, chosen, True)[0], self.company)
 
     def digest(self, model: OnnxModel) -> str:
         """Return a sum of the samples that the model is measured on."""
@@ -138,29 +181,26 @@ class Calibrator:
     ) -> None:
         self.close()
 
-    def _tell(self, step: int, steps: int, loss: float, kept: int) -> None:
-        if self.progress is not None:
-            what = f"step {step} of {steps}: {kept:,} kept, loss {loss:.4g}"
-            self.progress(what if steps > 1 else "measuring", step, steps)
-
     def _collector(
         self, model: OnnxModel, recipe: Recipe, paths: list[str], needs_samples: bool
-    ) -> Collector:
+    ) -> tuple[Collector, Parity | None]:
         """Import the model and compare it, unless that was done for the same question."""
         estimation = self._estimation(recipe)
         key = (id(model), estimation, tuple(paths), needs_samples)
         if key not in self._collectors:
-            samples = self._read(model) if needs_samples else None
+            samples = self._read(model) if self.calibration is not None else None
             target = find_target(
                 model, estimation.output, raw=estimation.loss != "cross-entropy"
             )
-            module = _imported(model, estimation, paths, target)
+            module = import_model(model, estimation, paths, target)
             # Where the import is wrong, one refusal is enough.
-            if samples is not None and self.company.leads:
-                self._compare(model, module, samples)
+            parity = None
+            if self.company.leads:
+                timeout = self.calibration.timeout if self.calibration else TIMEOUT
+                parity = compare_import(module, model, samples, estimation.batch, timeout)
             while len(self._collectors) >= KEPT:
                 del self._collectors[next(iter(self._collectors))]
-            self._collectors[key] = Collector(
+            collector = Collector(
                 module,
                 samples,
                 paths,
@@ -169,6 +209,7 @@ class Calibrator:
                 ports=input_ports(model),
                 ranks=self._ranks(estimation) if needs_samples else Ranks(),
             )
+            self._collectors[key] = collector, parity
         return self._collectors[key]
 
     def _ranks(self, estimation: Estimation) -> Ranks:
@@ -186,14 +227,16 @@ class Calibrator:
             loss=recipe.loss,
             bn=recipe.bn,
             curvature=recipe.curvature,
-            batches_per_step=recipe.batches_per_step,
             precision=recipe.precision,
             seed=recipe.seed,
         )
-        if self.calibration is None:
-            return made
-        batch = self.calibration.batch or made.batch
-        return replace(made, device=self.calibration.device, batch=batch)
+        if self.calibration is not None:
+            batch = self.calibration.batch or made.batch
+            made = replace(made, device=self.calibration.device, batch=batch)
+        width = recipe.batches_per_step
+        if width is None:
+            width = math.ceil(resolve(recipe)[0].samples / made.batch)
+        return replace(made, batches_per_step=width)
 
     def _read(self, model: OnnxModel) -> Samples:
         if self._samples is None:
@@ -204,14 +247,36 @@ class Calibrator:
             self._samples = self._open.enter_context(opened)
         return self._samples
 
-    def _compare(self, model: OnnxModel, module: Reimported, samples: Samples) -> None:
-        """Refuse an import that does not compute what ONNX Runtime does."""
-        assert self.calibration is not None
-        batch = next(iter(samples.batches(1)))
-        with Runner("cpu", self.calibration.timeout) as runner, about(model.source.path):
-            runner.open(DENSE, model.source.path)
-            expected = runner.run(DENSE, batch.feeds)
-            check_parity(module, model, batch.feeds, expected)
+    def _record(
+        self,
+        recipe: Recipe,
+        collector: Collector,
+        parity: Parity | None,
+        watched: Watched,
+    ) -> Calibration:
+        """Say how the model was measured."""
+        score, _ = resolve(recipe)
+        steps, schedule = steps_of(recipe, score)
+        estimation = self._estimation(recipe)
+        sampled = on_samples(recipe)
+        return Calibration(
+            statistics=score.measured,
+            steps=steps,
+            schedule=schedule,
+            precision=estimation.precision if sampled else "float64",
+            device=device_name(find_device(estimation.device)),
+            threads=collector.threads,
+            processes=self.company.world if sampled else 1,
+            torch=torch.__version__,
+            source=self._samples.source if sampled and self._samples is not None else None,
+            samples=collector.count,
+            batch=estimation.batch if sampled else 0,
+            loss=estimation.loss if sampled else None,
+            dense_loss=watched.loss(1),
+            last_loss=watched.loss(steps),
+            error=None if parity is None else parity.error,
+            allowed=None if parity is None else parity.allowed,
+        )
 
     def _fingerprint(
         self, model: OnnxModel, recipe: Recipe, paths: list[str], needs_samples: bool
@@ -227,20 +292,3 @@ class Calibrator:
             np.__version__,
         ]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
-
-
-def _imported(
-    model: OnnxModel, estimation: Estimation, paths: list[str], target: Target
-) -> Reimported:
-    outputs = [value.name for value in model.graph.model.graph.output]
-    if target.value is not None and target.value not in outputs:
-        outputs.append(target.value)
-    device = find_device(estimation.device)
-    with about(model.source.path):
-        return reimport(
-            model,
-            precision=estimation.dtype,
-            device=device,
-            prunable=paths,
-            outputs=outputs,
-        )

@@ -65,6 +65,44 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """How a model was measured by the method that scored its weights.
+
+    Args:
+        statistics: what was measured of each weight.
+        steps: how often; `schedule`: how the zeros grew from one step to the next.
+        source: where the samples are from; None where none were needed.
+        samples: how many each step measured; `batch`: how many of them at once.
+        loss: what the gradients are of, and what it was of the dense model, in the first step,
+            and of what was left in the last.
+        dense_loss: see above; None where the first step was done by an earlier run.
+        last_loss: see above.
+        precision: what was computed in; `device`: where, with `threads` of the processor in
+            each of `processes`.
+        torch: the version.
+        error: how far the imported model was from ONNX Runtime, over its largest output; None
+            where nothing could be compared. `allowed` is what it may be.
+    """
+
+    statistics: tuple[str, ...]
+    steps: int
+    schedule: str
+    precision: str
+    device: str
+    threads: int
+    processes: int
+    torch: str
+    source: str | None = None
+    samples: int = 0
+    batch: int = 0
+    loss: str | None = None
+    dense_loss: float | None = None
+    last_loss: float | None = None
+    error: float | None = None
+    allowed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Accuracy:
     """Right answers of two models on the same samples.
 

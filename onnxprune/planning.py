@@ -9,6 +9,7 @@ from fractions import Fraction
 from onnxprune.allocations.candidate import Candidate, out_of_reach
 from onnxprune.allocations.curves import Curves
 from onnxprune.errors import OnnxpruneError, TargetError, UsageError
+from onnxprune.outcomes import Calibration
 from onnxprune.recipe import own_options, refuse_unknown_options
 from onnxprune.registry import Entry, find
 from onnxprune.scoring import Given, Values, rank
@@ -31,6 +32,7 @@ class Plan:
         cuts: where each tensor with a budget is cut.
         rankings: the scores behind the cuts.
         warnings: what a user should know.
+        calibration: how the model was measured, if it was.
     """
 
     weights: list[Weight]
@@ -39,6 +41,7 @@ class Plan:
     cuts: dict[str, Cut] = field(default_factory=dict)
     rankings: dict[str, Ranking] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    calibration: Calibration | None = None
 
     def pruned_paths(self) -> list[str]:
         """Return the tensors that lose weights."""

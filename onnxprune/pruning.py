@@ -22,7 +22,7 @@ from onnxprune.threads import parallel
 from onnxprune.types import Array, Recipe, Report, Tally, TensorReport, Weight
 
 Progress = Callable[[str, int, int], None]
-"""(what is being done, how much is done, how much there is)."""
+"""(what is being done, how much is done, how much there is); behind a colon, how it stands."""
 
 Planner = Callable[[OnnxModel, Recipe, Values, Ratios | None, Sequence[Weight]], Plan]
 """Decides a recipe for some of a model's weights."""
@@ -145,6 +145,7 @@ def rewrite(
             output=str(spelled) if files else None,
             files=tuple(str(spelled.with_name(file.name)) for file in files),
             verified=verdict.sentence,
+            calibration=plan.calibration,
         )
 
 

@@ -25,7 +25,7 @@ NUMBERS = {
     "steps": int,
     "batches_per_step": int,
 }
-OPTIONAL = ("batches_per_step", "precision", "loss", "bn", "curvature")
+OPTIONAL = ("precision", "loss", "bn", "curvature")
 """Fields for which None stands for the default."""
 
 CHOICES = {

@@ -46,6 +46,8 @@ class Entry:
         steps: for a method, in how many steps it prunes unless the user says otherwise.
         schedule: how the zeros grow over the steps, `exponential` or `linear`.
         regrow: whether what fell in one step may return in the next.
+        samples: for a method, how many samples a step measures at least unless the user says
+            otherwise; one batch if that has more.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Entry:
     steps: int = 1
     schedule: str = "exponential"
     regrow: bool = False
+    samples: int = 1
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -80,6 +83,7 @@ def method(  # noqa: PLR0913 - what one registration says
     steps: int = 1,
     schedule: str = "exponential",
     regrow: bool = False,
+    samples: int = 1,
 ) -> Callable[[Function], Function]:
     """Register a function that scores a weight's elements: the higher, the more it is worth.
 
@@ -92,10 +96,11 @@ def method(  # noqa: PLR0913 - what one registration says
         schedule: how the zeros grow over the steps, `exponential` or `linear`.
         regrow: scores are of the dense weights, and what fell may return; otherwise they are of
             what is left, and what fell stays away.
+        samples: how many samples each step measures at least.
     """
 
     def register(function: Function) -> Function:
-        more = {"steps": steps, "schedule": schedule, "regrow": regrow}
+        more = {"steps": steps, "schedule": schedule, "regrow": regrow, "samples": samples}
         _register(
             function,
             name,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxprune.outcomes import CheckResult, Sizes
+from onnxprune.outcomes import Calibration, CheckResult, Sizes
 from onnxprune.points import Search
 
 Array = NDArray[Any]
@@ -138,7 +138,8 @@ class Recipe:
         seed: where random numbers start.
         steps: in how many steps a method that measures prunes; None leaves it to the method.
         schedule: how the zeros grow over the steps, `exponential` or `linear`.
-        batches_per_step: how many batches are measured in each step.
+        batches_per_step: how many batches are measured in each step; None leaves it to the
+            method.
         precision: of what is measured, `float32` or `float64`.
         loss: `cross-entropy`, `mse`, or where a function is.
         bn: normalisation by the file's statistics, `eval`, or by each batch's, `batch`.
@@ -159,7 +160,7 @@ class Recipe:
     seed: int = 0
     steps: int | None = None
     schedule: str | None = None
-    batches_per_step: int = 1
+    batches_per_step: int | None = None
     precision: str = "float32"
     loss: str = "cross-entropy"
     bn: str = "eval"
@@ -212,6 +213,7 @@ class Report:
         sizes: bytes.
         verified: what onnx.checker and ONNX Runtime said, if they were asked.
         seconds: the time it took.
+        calibration: how the model was measured, if its weights were scored by that.
         check: what running the pruned model beside the dense one showed, if it was run.
     """
 
@@ -227,6 +229,7 @@ class Report:
     output: str | None = None
     files: tuple[str, ...] = ()
     verified: str | None = None
+    calibration: Calibration | None = None
     check: CheckResult | None = None
 
     @property

@@ -1,11 +1,15 @@
 """What all tests share: a plain terminal, the shipped model, and the command line."""
 
 import os
+import signal
 
 # Before typer or rich is imported: both look at these when they are.
 os.environ.update(TTY_COMPATIBLE="0", _TYPER_FORCE_DISABLE_TERMINAL="1")
 for variable in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
     os.environ.pop(variable, None)
+# A shell's background jobs ignore this signal, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Callable, Iterator  # noqa: E402 - see above
 from pathlib import Path  # noqa: E402

@@ -6,6 +6,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared"
 MODELS = FOLDER / "models"
+DATA = FOLDER / "data"
 
 
 def needs_models(*parts: str) -> Path:

@@ -14,7 +14,9 @@ import pytest
 from onnx import numpy_helper
 
 import onnxprune
+from onnxprune import registry
 from onnxprune.api import run_recipe
+from onnxprune.calibrating import SHARES
 from onnxprune.checkpoints import NAME
 from onnxprune.errors import InputError
 from onnxprune.pruning import Settings
@@ -156,10 +158,11 @@ def resumed(
     told: list[str] = []
 
     def progress(what: str, done: int, total: int) -> None:
-        if not what.startswith("step"):
+        step = what.removeprefix("measuring: ").partition(",")[0]
+        if not step.startswith("step") or step in told:
             return
-        told.append(what.partition(":")[0])
-        if done == stop:
+        told.append(step)
+        if stop is not None and done == stop * SHARES:
             raise Stop
 
     recipe = make_recipe(
@@ -276,3 +279,60 @@ def test_an_interrupt_leaves_finished_steps_and_nothing_else(
     assert os.listdir(tmp_path / "kept") == [NAME]
     again = subprocess.run(command(*words), timeout=100, check=False, **settings)
     assert (again.returncode, again.stderr) == (0, "")
+
+
+def test_a_report_says_how_the_model_was_measured(net: Path, samples: Path) -> None:
+    found = pruned(net, samples, "quadratic", steps=2, batches_per_step=2).calibration
+    assert found is not None
+    assert (found.statistics, found.steps) == (("gradient", "curvature"), 2)
+    assert (found.schedule, found.precision) == ("exponential", "float64")
+    assert (found.batch, found.samples, found.processes) == (5, 7, 1)
+    assert found.dense_loss is not None
+    assert found.last_loss is not None
+    assert found.error is not None
+    assert found.allowed is not None
+    assert found.error <= found.allowed
+    assert onnxprune.prune(net, 0.5, dry_run=True, verify=False).calibration is None
+
+
+def test_flow_is_compared_on_random_numbers_where_there_are_no_samples(net: Path) -> None:
+    found = onnxprune.prune(net, 0.5, "synflow", dry_run=True, verify=False).calibration
+    assert found is not None
+    assert found.error is not None
+    assert (found.source, found.samples, found.loss) == (None, 0, None)
+
+
+def test_the_first_loss_of_a_pruning_that_goes_on_is_not_known(
+    net: Path, samples: Path, tmp_path: Path
+) -> None:
+    more = {"dry_run": False, "checkpoint": tmp_path / "kept", "force": True}
+    whole = pruned(net, samples, **more)
+    again = pruned(net, samples, **more)
+    assert whole.calibration is not None
+    assert again.calibration is not None
+    assert whole.calibration.dense_loss is not None
+    assert again.calibration.dense_loss is None
+
+
+def test_loss_models_measure_a_thousand_samples_unless_told_otherwise(
+    net: Path, samples: Path
+) -> None:
+    count = len(np.load(samples)["x"])
+    for method, wanted in (("linear", count), ("snip", 5), ("grasp", count)):
+        report = pruned(net, samples, method, steps=1, batches_per_step=None)
+        assert report.calibration is not None
+        assert report.calibration.samples == wanted, method
+    assert registry.find("obd").samples == 1024
+
+
+def test_progress_within_a_step_is_told(net: Path, samples: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    recipe = make_recipe({"sparsity": 0.5, "method": "force", "steps": 3})
+    settings = Settings(dry_run=True, verify=False, progress=lambda *each: told.append(each))
+    run_recipe(net, recipe, settings, None, False, trial(samples))
+    measuring = [each for each in told if each[0].partition(":")[0] == "measuring"]
+    done = [each[1] for each in measuring]
+    assert done == sorted(done)
+    assert measuring[-1][1:] == (3000, 3000)
+    assert measuring[0][1] < 1001
+    assert "step 2 of 3, " in " ".join(each[0] for each in measuring)

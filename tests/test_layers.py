@@ -28,7 +28,7 @@ LAYERS = [
     ["trials"],
     ["reimport"],
     ["statistics"],
-    ["checkpoints"],
+    ["checkpoints", "importing"],
     ["calibrating"],
     ["api"],
     ["studying"],

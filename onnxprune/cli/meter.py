@@ -38,9 +38,12 @@ class Meter:
             columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=make_console(stderr=True), transient=True)
             self._bar.start()
-        if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=total or None)
-        self._bar.update(self._tasks[what], completed=done, total=total or None)
+        name = what.partition(":")[0]
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(what, total=total or None)
+        self._bar.update(
+            self._tasks[name], description=what, completed=done, total=total or None
+        )
 
     def __enter__(self) -> "Meter":
         return self

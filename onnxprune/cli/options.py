@@ -56,7 +56,7 @@ Schedule = Annotated[
     str | None, measuring(metavar="exponential|linear", help="How the zeros grow.")
 ]
 BatchesPerStep = Annotated[
-    int | None, measuring(metavar="B", help="Batches to measure in each step; 1.")
+    int | None, measuring(metavar="B", help="Batches to measure in each step.")
 ]
 Precision = Annotated[
     str | None, measuring(metavar="float32|float64", help="Of what is measured.")

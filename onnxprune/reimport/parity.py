@@ -88,6 +88,23 @@ def check_parity(
     )
 
 
+def compare(
+    module: Reimported, model: OnnxModel, feeds: Mapping[str, Array], timeout: float
+) -> Parity:
+    """Run a model on ONNX Runtime, and return how far a module's outputs are from its.
+
+    Args:
+        module: made of the model.
+        model: the open file.
+        feeds: one batch.
+        timeout: seconds that ONNX Runtime may take.
+    """
+    with Runner("cpu", timeout) as runner:
+        runner.open(KEY, model.source.path)
+        expected = runner.run(KEY, feeds)
+    return check_parity(module, model, feeds, expected)
+
+
 def _outputs(module: Reimported, feeds: Mapping[str, Array]) -> dict[str, Any]:
     with torch.no_grad():
         return module.compute(feeds)

@@ -40,6 +40,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "bytes": asdict(report.sizes),
         "warnings": list(report.warnings),
         "verified": report.verified,
+        "calibration": encode(report.calibration),
         "check": check_to_dict(report.check) if report.check is not None else None,
         "seconds": round(report.seconds, 4),
     }

@@ -13,6 +13,7 @@ from onnxprune.outcomes import (
     OwnMetric,
     Place,
 )
+from onnxprune.report.calibrations import calibration_facts
 from onnxprune.report.spelling import (
     NONE,
     change,
@@ -98,6 +99,8 @@ def check_facts(report: CheckReport) -> list[Fact]:
 def report_facts(report: Report) -> list[Fact]:
     """Say all that a report has besides its tables."""
     lines = facts(report)
+    if report.calibration is not None:
+        lines += calibration_facts(report.calibration)
     warnings = report.warnings
     if report.check is not None:
         lines += result_facts(report.check)

@@ -99,6 +99,8 @@ def render_methods(found: Sequence[MethodInfo]) -> RenderableType:
     table.add_column("what it does, and where it comes from", overflow="fold")
     for info in found:
         needs = f"; needs {', '.join(info.needs)}" if info.needs else ""
+        if info.steps > 1:
+            needs += f"; {info.steps} steps"
         own = "".join(f"; --set {name}={value}" for name, value in info.options.items())
         table.add_row(
             Text("\n".join((info.name, *info.aliases))),

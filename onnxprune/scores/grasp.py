@@ -4,7 +4,7 @@ from onnxprune.registry import method
 from onnxprune.types import Array
 
 
-@method("grasp")
+@method("grasp", samples=256)
 def grasp(weight: Array, *, hessian_gradient: Array) -> Array:
     """Keep what the flow of gradients after pruning rests on."""
     change: Array = weight * hessian_gradient

@@ -6,7 +6,7 @@ from onnxprune.registry import method
 from onnxprune.types import Array
 
 
-@method("linear", steps=14)
+@method("linear", steps=14, samples=1024)
 def linear(weight: Array, *, gradient: Array, magnitude_penalty: float = 0.0) -> Array:
     """Keep what a linear model of the loss says changes it most."""
     change: Array = gradient * weight

@@ -6,7 +6,7 @@ from onnxprune.registry import method
 from onnxprune.types import Array
 
 
-@method("obd", steps=14)
+@method("obd", steps=14, samples=1024)
 def obd(weight: Array, *, curvature: Array, magnitude_penalty: float = 0.0) -> Array:
     """Keep what the loss is most curved in."""
     change: Array = 0.5 * curvature * weight**2

@@ -6,7 +6,7 @@ from onnxprune.registry import method
 from onnxprune.types import Array
 
 
-@method("quadratic", steps=14)
+@method("quadratic", steps=14, samples=1024)
 def quadratic(
     weight: Array, *, gradient: Array, curvature: Array, magnitude_penalty: float = 0.0
 ) -> Array:

@@ -48,6 +48,8 @@ WITHOUT_SAMPLES = {"flow"}
 class Collector:
     """Statistics of one model on one set of samples, at whatever mask it is given.
 
+    Whoever sets `watch` is told, while a step is measured, which share of it is done.
+
     Args:
         module: the model.
         samples: the set; None where no statistic needs one.
@@ -70,6 +72,8 @@ class Collector:
     ) -> None:
         self.module = module
         self.loss = float("nan")
+        self.count = 0
+        self.watch: Callable[[float], None] = lambda share: None
         self.notes: list[str] = []
         self.threads = settle_threads()
         self.ranks = ranks or join_ranks(find_device(estimation.device))
@@ -108,15 +112,22 @@ class Collector:
             if not WITHOUT_SAMPLES.issuperset(names):
                 self._settle(names)
             measurement = self._measurement(masks or {}, step)
-            found = {name: STATISTICS[name](measurement) for name in names}
+            found = {}
+            for number, name in enumerate(names):
+                measurement.watch = self._part(number, len(names))
+                found[name] = STATISTICS[name](measurement)
         self._by_sample = measurement.by_sample
-        self.loss = measurement.mean_loss
+        self.loss, self.count = measurement.mean_loss, measurement.count
         for tensors in found.values():
             self._leave_out([path for path in self._paths if path not in tensors])
         return {
             name: {path: tensors[path].cpu().numpy() for path in self._paths}
             for name, tensors in found.items()
         }
+
+    def _part(self, number: int, parts: int) -> Callable[[float], None]:
+        """Return what is told how far one of several statistics is."""
+        return lambda share: self.watch((number + share) / parts)
 
     def _measurement(self, masks: Mapping[str, Array], step: int) -> Measurement:
         window = self._window

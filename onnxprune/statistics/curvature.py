@@ -123,6 +123,8 @@ def _at_once(measurement: Measurement, fed: Fed, aim: Aim, quantities: Tensor) -
             _compare(found, quantities[some])
             for path, each in squares.items():
                 total[path] += each.sum(0, dtype=torch.float64)
+            part = len(found) * min(first + across, width) / width
+            measurement.within((start + part) / fed.count)
     return total
 
 
@@ -147,6 +149,7 @@ def _one_by_one(measurement: Measurement, fed: Fed, aim: Aim) -> Tensors:
             )
             for path, each in zip(leaves, gradients, strict=True):
                 total[path] += each.double().square()
+        measurement.within((sample + 1) / fed.count)
     return total
 
 

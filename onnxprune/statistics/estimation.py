@@ -77,6 +77,13 @@ def find_device(wanted: str) -> torch.device:
     return torch.device("cuda", number % torch.cuda.device_count())
 
 
+def device_name(device: torch.device) -> str:
+    """Return what a person calls a device."""
+    if device.type != "cuda":
+        return device.type
+    return f"{device.type} ({torch.cuda.get_device_name(device)})"
+
+
 def _check(option: str, given: str, known: tuple[str, ...]) -> None:
     if given not in known:
         choices = f"{', '.join(known[:-1])} or {known[-1]}"

@@ -45,6 +45,9 @@ class Measurement:
         ones: for each input, ones in the shape of one sample.
         hidden: the value that the module returns though it is no output.
         by_sample: whether samples can be told apart inside of one run, as far as is known.
+        watch: is told which share of a mean is done.
+        mean_loss: of the samples that were measured, and how many they were.
+        count: see above.
     """
 
     module: Module
@@ -58,7 +61,10 @@ class Measurement:
     ones: Callable[[], dict[str, Any]]
     hidden: str | None = None
     by_sample: bool = True
+    watch: Callable[[float], None] = lambda share: None
     mean_loss: float = field(default=float("nan"))
+    count: int = 0
+    _batches: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -85,17 +91,25 @@ class Measurement:
 
     def mean(self, work: Callable[[Fed], Part]) -> Tensors:
         """Return the mean over the step's samples of what some work on each batch adds up."""
+        self._batches = 0
 
         def checked(batch: Batch) -> Part:
             fed = self.fed(batch)
             with failures_named(fed.label):
                 part = work(fed)
             _check(part, fed.label)
+            self._batches += 1
+            self.within(0.0)
             return part
 
         total = self.ranks.total(self.batches(), checked, self.tensors)
-        self.mean_loss = total.loss / total.count
+        self.mean_loss, self.count = total.loss / total.count, total.count
         return {path: tensor / total.count for path, tensor in total.tensors.items()}
+
+    def within(self, share: float) -> None:
+        """Tell how far the work on the next batch is."""
+        done = (self._batches + share) * self.ranks.world
+        self.watch(min(1.0, done / self.estimation.batches_per_step))
 
     def _decide(self, fed: Fed) -> Outputs:
         """Compute the outputs of the dense model, as it is used: by the file's statistics."""

@@ -1,7 +1,6 @@
-"""How much of onnx's own node tests the re-import computes: `python -m tests.benchmarks.node_suite`."""
+"""Runs onnx's own node tests through the re-import and says what became of each."""
 
 import collections
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,8 +12,6 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from rich.console import Console
-from rich.table import Table
 
 from onnxprune.errors import OnnxpruneError
 from onnxprune.formats.onnx_file import load_onnx
@@ -105,33 +102,6 @@ def counts(results: Sequence[Result]) -> dict[str, int]:
     return {kind: found[kind] for kind in KINDS}
 
 
-def table(results: Sequence[Result], title: str) -> Table:
-    """Lay the counts out."""
-    made = Table(title, "tests", "share")
-    for kind, count in counts(results).items():
-        made.add_row(kind, f"{count:,}", f"{count / len(results):.1%}")
-    made.add_row("all with numbers", f"{len(results):,}", "")
-    return made
-
-
-def main() -> int:
-    """Print the table, and what was refused or wrong."""
-    console = Console(soft_wrap=True)
-    failed = False
-    for frozen in (False, True):
-        results = suite(frozen)
-        failed = failed or counts(results)[WRONG] > 0
-        title = f"node tests of onnx {onnx.__version__}"
-        console.print(table(results, f"{title}, constant inputs" if frozen else title))
-        for result in results:
-            if result.kind in (WRONG, REFUSED):
-                line = f"{result.kind}: {result.name}: {result.reason}"
-                console.print(line, markup=False)
-        operators = sorted({each.operator for each in results if each.kind == FALLBACK})
-        console.print(f"{FALLBACK}: {', '.join(operators)}", markup=False)
-    return 1 if failed else 0
-
-
 def _differs(
     case: Any, module: Reimported, inputs: Sequence[Any], outputs: Sequence[Any]
 ) -> str:
@@ -196,7 +166,3 @@ def _elements(value: Any) -> Iterator[int]:
         array = np.asarray(value)
         text = array.dtype.kind in "OUS"
         yield TensorProto.STRING if text else helper.np_dtype_to_tensor_dtype(array.dtype)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import measure, peers, suites, sweeps, tables
+from tests.benchmarks import coverage, masks, measure, native, peers, suites, sweeps, tables
+from tests.benchmarks.figures import Figures
 
-SUITES: dict[str, Callable[[int, suites.Say], suites.Outcome]] = {
+SUITES: dict[str, Callable[[int, suites.Say], suites.Outcome | Figures]] = {
     "help": suites.start,
     "inline": suites.inline,
     "external-1": partial(suites.external, 1),
@@ -22,6 +23,9 @@ SUITES: dict[str, Callable[[int, suites.Say], suites.Outcome]] = {
     "sweep": sweeps.large,
     "sweep-small": sweeps.small,
     "variants": sweeps.variants,
+    "reimport": native.speed,
+    "nodes": coverage.nodes,
+    "precision": masks.precision,
 }
 RUNS = {
     "help": 9,
@@ -31,6 +35,9 @@ RUNS = {
     "sweep": 2,
     "sweep-small": 5,
     "variants": 5,
+    "reimport": 15,
+    "nodes": 1,
+    "precision": 1,
 }
 LONG = ("external-4", "sweep")
 NOTE = (
@@ -57,11 +64,14 @@ def machine() -> dict[str, object]:
     }
 
 
-def show(console: Console, outcome: suites.Outcome) -> None:
+def show(console: Console, outcome: suites.Outcome | Figures) -> None:
     """Print one comparison and its goals."""
-    console.print(tables.table(outcome))
-    for line in (*tables.failure_lines(outcome), *tables.process_lines(outcome)):
-        console.print(line)
+    if isinstance(outcome, Figures):
+        console.print(tables.figures_table(outcome))
+    else:
+        console.print(tables.table(outcome))
+        for line in (*tables.failure_lines(outcome), *tables.process_lines(outcome)):
+            console.print(line)
     for goal in outcome.goals:
         console.print(tables.goal_line(goal))
     for note in outcome.notes:
@@ -69,8 +79,10 @@ def show(console: Console, outcome: suites.Outcome) -> None:
     console.print()
 
 
-def broken(outcome: suites.Outcome) -> bool:
+def broken(outcome: suites.Outcome | Figures) -> bool:
     """Tell whether something failed to run; a peer that does not install is not a failure."""
+    if isinstance(outcome, Figures):
+        return outcome.failed
     return any(
         result.failure and not (name.startswith("onnxsim") and result.command.unavailable)
         for name, result in outcome.results.items()
@@ -91,7 +103,11 @@ def bench(names: list[str], quick: bool, console: Console, errors: Console) -> i
             failed = True
             continue
         show(console, outcome)
-        outcomes.append(tables.as_json(outcome))
+        outcomes.append(
+            tables.figures_as_json(outcome)
+            if isinstance(outcome, Figures)
+            else tables.as_json(outcome)
+        )
         failed = failed or broken(outcome)
     console.print(NOTE)
     record = {"schema": 1, "machine": machine(), "outcomes": outcomes}

@@ -5,6 +5,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from tests.benchmarks.figures import Figures
 from tests.benchmarks.measure import Result
 from tests.benchmarks.suites import MB, Goal, Outcome
 
@@ -48,6 +49,22 @@ def table(outcome: Outcome) -> Table:
             ratio_text(result, outcome.results),
             f"{result.median('inner'):.4f}" if timed else zeros_text(result),
         )
+    return grid
+
+
+def figures_table(figures: Figures) -> Table:
+    """Lay out figures that were measured in this process."""
+    grid = Table(
+        title=figures.title,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for at, heading in enumerate(figures.columns):
+        grid.add_column(Text(heading), justify="right" if at else "left", no_wrap=not at)
+    for row in figures.rows:
+        grid.add_row(*map(Text, row))
     return grid
 
 
@@ -100,9 +117,19 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         if usage := outcome.processes.get(label):
             row["by_process"] = {"own": usage.own, "child": usage.child}
         rows.append(row)
+    return _record(outcome, rows)
+
+
+def figures_as_json(figures: Figures) -> dict[str, Any]:
+    """Give figures that were measured in this process, as plain values."""
+    rows = [dict(zip(figures.columns, row, strict=True)) for row in figures.rows]
+    return _record(figures, rows)
+
+
+def _record(found: Outcome | Figures, rows: list[dict[str, Any]]) -> dict[str, Any]:
     goals = [
         {"goal": g.text, "figure": g.figure, "limit": g.limit, "unit": g.unit, "met": g.met}
-        for g in outcome.goals
+        for g in found.goals
     ]
-    record = {"name": outcome.name, "title": outcome.title, "rows": rows, "goals": goals}
-    return record | ({"notes": list(outcome.notes)} if outcome.notes else {})
+    record = {"name": found.name, "title": found.title, "rows": rows, "goals": goals}
+    return record | ({"notes": list(found.notes)} if found.notes else {})

@@ -72,3 +72,11 @@ def test_a_run_tells_how_far_it_is(
     assert ran.code == 0
     assert "writing" in terminal.getvalue()
     assert "64,411" in ran.out
+
+
+def test_how_work_stands_changes_within_one_bar(terminal: Terminal) -> None:
+    with contextlib.redirect_stderr(terminal), Meter(False) as told:
+        for step in range(30):
+            told(f"measuring: step {step} of 30", step, 30)
+        assert len(told._tasks) == 1
+    assert "measuring: step 29 of 30" in terminal.getvalue()

@@ -20,7 +20,8 @@ WEIGHTS = {"conv1.weight": 144, "conv2.weight": 4608, "fc1.weight": 65536, "fc2.
 TOTAL = 71_568
 REPORT = {
     *("schema", "version", "model", "sha256", "output", "files", "recipe", "sparsity"),
-    *("tensors", "skipped", "parameters", "bytes", "warnings", "verified", "check", "seconds"),
+    *("tensors", "skipped", "parameters", "bytes", "warnings", "verified", "calibration"),
+    *("check", "seconds"),
 }
 TENSOR = {
     *("name", "op", "node", "shape", "dtype", "size", "zeros_before", "zeros", "mask_zeros"),

@@ -124,3 +124,14 @@ def test_what_torch_raises_says_where(
     with pytest.raises(kind) as caught, failures_named("sample 3"):
         raise error
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("names", [["gradient"], ["curvature"], ["gradient", "curvature"]])
+def test_the_share_that_is_done_grows_to_all_of_it(names: list[str]) -> None:
+    told: list[float] = []
+    measuring = collector(smooth(), samples_of(X, LABELS), batch=5, batches_per_step=2)
+    measuring.watch = told.append
+    measuring.collect(names, None, 1)
+    assert told == sorted(told)
+    assert len(set(told)) >= 2 * len(names)
+    assert told[-1] == 1
