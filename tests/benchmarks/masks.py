@@ -2,32 +2,42 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import onnxprune
 from onnxprune.masks import load
 from onnxprune.registry import Entry, entries
+from onnxprune.types import Array
 from tests import shared
 from tests.benchmarks import peers
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.suites import Say
 
 SPARSITY, STEPS, SAMPLES = 0.9, 5, 256
-MODELS = {
+PIXELS = {
+    "inputs": {"images_u8": "input"},
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+}
+MODELS: dict[str, tuple[Path, Path, dict[str, Any]]] = {
     "digits": (
         peers.ROOT / "examples" / "digits" / "digits.onnx",
         peers.ROOT / "calibration" / "digits_test.npz",
+        {},
     ),
     "resnet20": (
         shared.MODELS / "resnet20" / "ts_bn.onnx",
         shared.DATA / "cifar10_calibration.npz",
+        PIXELS,
     ),
 }
 
 
-def kept(model: Path, data: Path, score: Entry, precision: str, folder: Path) -> np.ndarray:
+def kept(name: str, score: Entry, precision: str, folder: Path) -> Array:
     """Prune a model by a method, measured in one precision, and return its mask as one array."""
+    model, data, reading = MODELS[name]
     output = folder / f"{precision}.onnx"
     onnxprune.prune(
         model,
@@ -36,7 +46,7 @@ def kept(model: Path, data: Path, score: Entry, precision: str, folder: Path) ->
         steps=min(score.steps, STEPS),
         precision=precision,
         batches_per_step=SAMPLES // 64,
-        data=onnxprune.trial(str(data), batch=64, device="cpu"),
+        data=onnxprune.trial(str(data), batch=64, device="cpu", **reading),
         output=output,
         verify=False,
         force=True,
@@ -46,16 +56,15 @@ def kept(model: Path, data: Path, score: Entry, precision: str, folder: Path) ->
 
 def precision(_: int, say: Say) -> Figures:
     """Compare the masks of all methods that measure."""
-    there = {name: files for name, files in MODELS.items() if all(f.exists() for f in files)}
+    there = [name for name, (*files, _) in MODELS.items() if all(f.exists() for f in files)]
     rows = []
     for score in (each for each in entries("method") if each.measured):
         cells = []
-        for name, (model, data) in there.items():
+        for name in there:
             say(f"{score.name} on {name}")
             with tempfile.TemporaryDirectory() as folder:
                 single, double = (
-                    kept(model, data, score, each, Path(folder))
-                    for each in ("float32", "float64")
+                    kept(name, score, each, Path(folder)) for each in ("float32", "float64")
                 )
             other = int(np.count_nonzero(single != double))
             cells.append(f"{other:,} of {single.size:,}")

@@ -1,6 +1,7 @@
 """How long the re-import takes for a gradient, beside the torch model that a file came from."""
 
 import gc
+import logging
 import math
 import statistics
 import tempfile
@@ -49,6 +50,8 @@ class Timed:
 
 def exported(net: nn.Module, given: Tensor, settings: dict[str, Any]) -> Reimported:
     """Export a net and import the file, settled for the shape of its input."""
+    # It says what else could be installed.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = Path(folder, "net.onnx")

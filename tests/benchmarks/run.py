@@ -75,7 +75,7 @@ def show(console: Console, outcome: suites.Outcome | Figures) -> None:
     for goal in outcome.goals:
         console.print(tables.goal_line(goal))
     for note in outcome.notes:
-        console.print(note, markup=False, highlight=False)
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     console.print()
 
 
@@ -91,7 +91,8 @@ def broken(outcome: suites.Outcome | Figures) -> bool:
 
 def bench(names: list[str], quick: bool, console: Console, errors: Console) -> int:
     """Run comparisons, print each as it is done and store all of them."""
-    outcomes, failed = [], False
+    found: list[suites.Outcome | Figures] = []
+    failed = False
     for name in names:
         try:
             with errors.status(name) as status:
@@ -103,13 +104,14 @@ def bench(names: list[str], quick: bool, console: Console, errors: Console) -> i
             failed = True
             continue
         show(console, outcome)
-        outcomes.append(
-            tables.figures_as_json(outcome)
-            if isinstance(outcome, Figures)
-            else tables.as_json(outcome)
-        )
+        found.append(outcome)
         failed = failed or broken(outcome)
-    console.print(NOTE)
+    if any(not isinstance(each, Figures) for each in found):
+        console.print(NOTE)
+    outcomes = [
+        tables.figures_as_json(each) if isinstance(each, Figures) else tables.as_json(each)
+        for each in found
+    ]
     record = {"schema": 1, "machine": machine(), "outcomes": outcomes}
     target = peers.workplace() / "results.json"
     target.write_text(json.dumps(record, indent=1) + "\n")

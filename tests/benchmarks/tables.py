@@ -55,7 +55,7 @@ def table(outcome: Outcome) -> Table:
 def figures_table(figures: Figures) -> Table:
     """Lay out figures that were measured in this process."""
     grid = Table(
-        title=figures.title,
+        title=Text(figures.title),
         title_justify="left",
         box=None,
         pad_edge=False,
