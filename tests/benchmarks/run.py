@@ -67,6 +67,7 @@ def machine() -> dict[str, object]:
 def show(console: Console, outcome: suites.Outcome | Figures) -> None:
     """Print one comparison and its goals."""
     if isinstance(outcome, Figures):
+        console.print(outcome.title, style="italic", markup=False, highlight=False)
         console.print(tables.figures_table(outcome))
     else:
         console.print(tables.table(outcome))

@@ -54,13 +54,7 @@ def table(outcome: Outcome) -> Table:
 
 def figures_table(figures: Figures) -> Table:
     """Lay out figures that were measured in this process."""
-    grid = Table(
-        title=Text(figures.title),
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for at, heading in enumerate(figures.columns):
         grid.add_column(Text(heading), justify="right" if at else "left", no_wrap=not at)
     for row in figures.rows:
