@@ -13,7 +13,7 @@ from onnxprune.formats.onnx_save import Accept, Pruner, Saving
 from onnxprune.formats.output import check_output
 from onnxprune.formats.tallies import tally_of
 from onnxprune.formats.verify import Verdict, Verification
-from onnxprune.planning import Plan, Ratios, make_plan
+from onnxprune.planning import Plan, Ratios, make_plan, resolve
 from onnxprune.registry import find
 from onnxprune.scoring import Values
 from onnxprune.selection import CHUNK
@@ -87,7 +87,8 @@ def prune_file(
     """Prune a model file as a recipe says."""
 
     def decide(model: OnnxModel) -> tuple[Plan, dict[str, Pruner]]:
-        values = _counted(model, settings)
+        # What measures in steps tells of these; it reads every weight many times.
+        values = model.values if resolve(recipe)[0].measured else _counted(model, settings)
         plan = planner(model, recipe, values, ratios, model.weights)
         return plan, {path: plan.pruner(path) for path in plan.pruned_paths()}
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, TextIO
 
@@ -25,11 +26,15 @@ class Meter:
         self._began = time.monotonic()
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show how far the work is."""
-        if not self._wanted or time.monotonic() - self._began < PATIENCE:
-            return
+        if self._wanted and time.monotonic() - self._began >= PATIENCE:
+            with self._lock:
+                self._show(what, done, total)
+
+    def _show(self, what: str, done: int, total: int) -> None:
         if self._bar is None:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -41,9 +41,7 @@ class Shared:
             self._company.refuse_failed()
             ended = "another process of this run has ended, or does not answer"
             raise LibraryError(ended, HINT) from error
-        threads = f"{collector.threads} thread{'s' if collector.threads != 1 else ''}"
-        by = f"measured by {self._company.world} processes with {threads} each"
-        self.loss, self.notes = collector.loss, [*collector.notes, by]
+        self.loss, self.notes = collector.loss, collector.notes
         return found
 
 
