@@ -149,7 +149,8 @@ class Calibrator:
             keep=checkpoint.keep if checkpoint is not None else None,
             told=watched.tell,
         )
-        plan.calibration = self._record(recipe, collector, parity, watched)
+        estimation = self._estimation(recipe, model)
+        plan.calibration = self._record(recipe, estimation, collector, parity, watched)
         return plan
 
     def assist(self, model: OnnxModel, recipe: Recipe) -> None:
@@ -185,7 +186,7 @@ class Calibrator:
         self, model: OnnxModel, recipe: Recipe, paths: list[str], needs_samples: bool
     ) -> tuple[Collector, Parity | None]:
         """Import the model and compare it, unless that was done for the same question."""
-        estimation = self._estimation(recipe)
+        estimation = self._estimation(recipe, model)
         key = (id(model), estimation, tuple(paths), needs_samples)
         if key not in self._collectors:
             samples = self._read(model) if self.calibration is not None else None
@@ -222,7 +223,8 @@ class Calibrator:
         self.company.gather(device.type == "cuda", patience)
         return join_ranks(device)
 
-    def _estimation(self, recipe: Recipe) -> Estimation:
+    def _estimation(self, recipe: Recipe, model: OnnxModel) -> Estimation:
+        """Return how a recipe wants a model to be measured."""
         made = Estimation(
             loss=recipe.loss,
             bn=recipe.bn,
@@ -233,10 +235,13 @@ class Calibrator:
         if self.calibration is not None:
             batch = self.calibration.batch or made.batch
             made = replace(made, device=self.calibration.device, batch=batch)
-        width = recipe.batches_per_step
-        if width is None:
-            width = math.ceil(resolve(recipe)[0].samples / made.batch)
-        return replace(made, batches_per_step=width)
+        if recipe.batches_per_step is not None:
+            return replace(made, batches_per_step=recipe.batches_per_step)
+        size = made.batch
+        if self.calibration is not None and on_samples(recipe):
+            size = self._read(model).batch_size(size)
+        wanted = max(resolve(recipe)[0].samples, made.batch)
+        return replace(made, batches_per_step=math.ceil(wanted / size))
 
     def _read(self, model: OnnxModel) -> Samples:
         if self._samples is None:
@@ -250,6 +255,7 @@ class Calibrator:
     def _record(
         self,
         recipe: Recipe,
+        estimation: Estimation,
         collector: Collector,
         parity: Parity | None,
         watched: Watched,
@@ -257,21 +263,20 @@ class Calibrator:
         """Say how the model was measured."""
         score, _ = resolve(recipe)
         steps, schedule = steps_of(recipe, score)
-        estimation = self._estimation(recipe)
-        sampled = on_samples(recipe)
+        sampled = self._samples if on_samples(recipe) else None
         return Calibration(
             statistics=score.measured,
             steps=steps,
             schedule=schedule,
-            precision=estimation.precision if sampled else "float64",
+            precision=estimation.precision if sampled is not None else "float64",
             device=device_name(find_device(estimation.device)),
             threads=collector.threads,
-            processes=self.company.world if sampled else 1,
+            processes=self.company.world if sampled is not None else 1,
             torch=torch.__version__,
-            source=self._samples.source if sampled and self._samples is not None else None,
+            source=sampled.source if sampled is not None else None,
             samples=collector.count,
-            batch=estimation.batch if sampled else 0,
-            loss=estimation.loss if sampled else None,
+            batch=sampled.batch_size(estimation.batch) if sampled is not None else 0,
+            loss=estimation.loss if sampled is not None else None,
             dense_loss=watched.loss(1),
             last_loss=watched.loss(steps),
             error=None if parity is None else parity.error,
@@ -286,7 +291,7 @@ class Calibrator:
             [file_hash(file) for file in model.all_files()],
             self.digest(model) if needs_samples else "",
             asdict(recipe),
-            asdict(self._estimation(recipe)),
+            asdict(self._estimation(recipe, model)),
             paths,
             torch.__version__,
             np.__version__,

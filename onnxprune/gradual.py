@@ -96,7 +96,7 @@ def make_gradual_plan(  # noqa: PLR0913 - a plan, and what measures and watches 
         weights = [w for w in weights if all(w.path in each for each in statistics.values())]
         now = step, steps, schedule
         plan = _step(recipe, weights, values, ratios, score, statistics, done, now)
-        _refuse_collapse(plan, done, step)
+        _refuse_collapse(plan, done, step, measuring.notes)
         done = Progressed(step, {w.path: _mask(plan, w, values) for w in weights})
         if keep is not None:
             keep(done)
@@ -166,12 +166,17 @@ def _mask(plan: Plan, weight: Weight, values: Values) -> Array:
     return kept
 
 
-def _refuse_collapse(plan: Plan, done: Progressed, step: int) -> None:
+def _refuse_collapse(plan: Plan, done: Progressed, step: int, notes: Sequence[str]) -> None:
     """Stop where no score tells one remaining weight from another."""
     for weight in plan.weights:
         for scores in plan.rankings[weight.path].chunks():
             if ((scores != 0) & (scores != GONE)).any():
                 return
+    if not done.masks:
+        raise TargetError(
+            f"step {step}: all scores are 0 before any weight has fallen",
+            notes[-1] if notes else "other samples, or another --loss, may tell them apart",
+        )
     raise TargetError(
         f"step {step}: all scores of what is left are 0{_barest(done.masks)}",
         "--min-kept keeps some weights of every tensor; more --steps may help, too",
@@ -180,8 +185,6 @@ def _refuse_collapse(plan: Plan, done: Progressed, step: int) -> None:
 
 def _barest(masks: Masks) -> str:
     """Name the tensor that kept the smallest part of its weights."""
-    if not masks:
-        return ", before any has fallen"
     path, mask = min(masks.items(), key=lambda item: float(item[1].mean()))
     return f": of '{path}' {int(mask.sum()) or 'nothing'} of {mask.size:,} is left"
 

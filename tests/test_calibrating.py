@@ -25,7 +25,7 @@ from onnxprune.types import Report
 from tests.cli.started import command, environment
 from tests.conftest import Ran
 from tests.measured.files import LABELS, trial, write_net, write_samples
-from tests.models import save
+from tests.models import model, node, save, weight
 
 Run = Callable[..., Ran]
 
@@ -336,3 +336,27 @@ def test_progress_within_a_step_is_told(net: Path, samples: Path) -> None:
     assert measuring[-1][1:] == (3000, 3000)
     assert measuring[0][1] < 1001
     assert "step 2 of 3, " in " ".join(each[0] for each in measuring)
+
+
+def test_a_model_that_takes_one_sample_at_a_time_is_measured_on_as_many(
+    tmp_path: Path,
+) -> None:
+    nodes = [node("Gemm x w -> y")]
+    path = save(tmp_path / "one.onnx", model(nodes, {"x": (1, 4)}, "y", [weight("w", 4, 3)]))
+    x = np.random.default_rng(1).standard_normal((100, 4)).astype(np.float32)
+    arrays = {"x": x, "labels": np.arange(100) % 3}
+    for given, wanted in (({}, 64), ({"batch": 10}, 10)):
+        data = onnxprune.trial(arrays, device="cpu", **given)
+        found = onnxprune.prune(path, 0.5, "snip", data=data, dry_run=True).calibration
+        assert found is not None
+        assert (found.samples, found.batch) == (wanted, 1)
+
+
+def test_what_does_not_change_the_loss_says_what_stands_for_answers(
+    net: Path, tmp_path: Path, run: Run
+) -> None:
+    np.savez(tmp_path / "bare.npz", x=np.ones((4, 4), np.float32))
+    words = ["-s", "0.5", "-m", "snip", "--loss", "mse", "-d", tmp_path / "bare.npz"]
+    ran = run(net, *words, "--device", "cpu")
+    assert (ran.code, ran.out) == (7, "")
+    assert "step 1: all scores are 0 before any weight has fallen; no labels: " in ran.err

@@ -153,8 +153,8 @@ def test_without_a_total_nothing_is_measured() -> None:
 def test_scores_of_nothing_are_refused() -> None:
     with pytest.raises(TargetError) as caught:
         planned(Gradients(a=[0] * 4, b=[0] * 4))
-    message = "step 1: all scores of what is left are 0, before any has fallen"
-    assert str(caught.value) == message
+    assert str(caught.value) == "step 1: all scores are 0 before any weight has fallen"
+    assert caught.value.hint == "no labels"
     assert caught.value.exit_code == 7
 
 

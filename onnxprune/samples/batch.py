@@ -76,11 +76,15 @@ class Samples:
             self.size = min(limit, table.size)
         self.notes = tuple(notes)
 
+    def batch_size(self, size: int) -> int:
+        """Return how many samples go at once; what the model fixes overrules the size."""
+        return 1 if self.whole else self.fixed or size
+
     def batches(self, size: int) -> Iterator[Batch]:
         """Go through all samples in order; what the model fixes overrules the size."""
         if size < 1:
             raise UsageError(f"a batch has at least 1 sample, not {size}")
-        size = 1 if self.whole else self.fixed or size
+        size = self.batch_size(size)
         start = 0
         limit = self._reading.limit
         path = self._table.path

@@ -58,7 +58,7 @@ class _Absolute(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name == "__get__":
             # An element type is asked for to find out what has to be converted.
-            return tree_map(_made, func(*args, **(kwargs or {})))
+            return _results(func(*args, **(kwargs or {})))
         args, kwargs = tree_map(_absolute, (args, kwargs or {}))
         if name in REFUSED:
             raise _SaturatesError(f"the flow through {name} saturates in its inside")
@@ -70,7 +70,7 @@ class _Absolute(TorchFunctionMode):
             for one, other in (args[:2], args[1::-1]):
                 if getattr(other, GATE, None) is one:
                     return one  # x · sigmoid(x) is close to x where x is large
-        return tree_map(_made, func(*args, **kwargs))
+        return _results(func(*args, **kwargs))
 
 
 def flow(measurement: Measurement) -> Tensors:
@@ -119,6 +119,12 @@ def _absolute(value: Any) -> Any:
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return value
     return value if getattr(value, MADE, False) else _made(value.abs())
+
+
+def _results(value: Any) -> Any:
+    """Note of whatever a function returned that it was computed."""
+    # A shape is a tuple to the eyes of a tree, and more than that to whoever asked for it.
+    return value if isinstance(value, torch.Size) else tree_map(_made, value)
 
 
 def _made(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Which value of a model a loss looks at: an output, or what lies before its last operator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -15,6 +15,7 @@ PLAIN = {"Identity", "Cast", "Dropout"}
 
 SHAPING = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
 GATES = {"Sigmoid", "HardSigmoid"}
+CHOICE = "Where"
 PER_AXIS = 13
 """The version from which Softmax goes along one axis, instead of over all from one on."""
 
@@ -73,26 +74,45 @@ def find_target(model: OnnxModel, output: str | None = None, raw: bool = False) 
 
 def _look_back(main: Scope, output: str, opset: int) -> Target:
     """Follow an output back to scores, through what hides them."""
-    name, through_shapes = output, False
-    while True:
-        node = main.producers.get(name)
-        if node is None or node.domain not in ("", "ai.onnx"):
-            return Target(output, output)
-        if node.op_type in SHAPING and node.input:
-            through_shapes = True
-        elif node.op_type not in PLAIN:
-            break
-        name = node.input[0]
+    node, passed = _behind(main, output)
+    plain = Target(output, output)
+    if node is None:
+        return plain
     if node.op_type == "ArgMax":
         return _before_argmax(main, node, output, opset)
-    if node.op_type in ("Softmax", "LogSoftmax") and not through_shapes:
-        return Target(node.input[0], output, "scores", _softmax_axis(node, opset))
+    if CHOICE in passed:
+        return plain
     if node.op_type in ("Softmax", "LogSoftmax"):
-        kind = "probabilities" if node.op_type == "Softmax" else "scores"
-        return Target(output, output, kind)
-    if node.op_type in GATES:
-        return Target(output, output, "shares")
-    return Target(output, output)
+        if SHAPING.isdisjoint(passed):
+            return Target(node.input[0], output, "scores", _softmax_axis(node, opset))
+        return replace(plain, kind="probabilities" if node.op_type == "Softmax" else "scores")
+    return replace(plain, kind="shares") if node.op_type in GATES else plain
+
+
+def _behind(main: Scope, output: str) -> tuple[onnx.NodeProto | None, set[str]]:
+    """Go back to the first node that computes something; with it, return what was passed."""
+    name = output
+    passed: set[str] = set()
+    while (node := main.producers.get(name)) is not None and node.domain in ("", "ai.onnx"):
+        if node.op_type == CHOICE:
+            name = _only_way(main, node)
+        elif node.op_type in PLAIN | SHAPING:
+            name = node.input[0] if node.input else ""
+        else:
+            return node, passed
+        passed.add(node.op_type)
+    return None, passed
+
+
+def _only_way(main: Scope, node: onnx.NodeProto) -> str:
+    """Return what is chosen besides a constant, such as a class for scores that are all low."""
+    makers = {each: main.producers.get(each) for each in node.input[1:]}
+    ways = [
+        each
+        for each, maker in makers.items()
+        if each not in main.constants and (maker is None or maker.op_type != "Constant")
+    ]
+    return ways[0] if len(ways) == 1 else ""
 
 
 def _before_argmax(main: Scope, node: onnx.NodeProto, output: str, opset: int) -> Target:

@@ -82,6 +82,26 @@ def test_before_the_place_of_the_largest_there_are_scores(tmp_path: Path) -> Non
     assert found(tmp_path, gate, kinds=["INT64"]) == Target("shares", "y", "shares", 1)
 
 
+def test_a_choice_between_a_constant_and_the_place_of_the_largest_is_looked_through(
+    tmp_path: Path,
+) -> None:
+    nodes = [
+        SCORES,
+        node("Softmax scores -> shares", axis=1),
+        node("ReduceMax shares -> best", axes=[1], keepdims=0),
+        node("Constant -> least", value_float=0.5),
+        node("Less best least -> low"),
+        node("ArgMax shares -> place", axis=1, keepdims=0),
+        node("Constant -> none", value_int=-1),
+        node("Where low none place -> y"),
+    ]
+    target = Target("scores", "y", "scores", 1)
+    assert found(tmp_path, nodes, kinds=["INT64"], opset=17) == target
+    masked = [SCORES, node("Constant -> none", value_float=0.0)]
+    masked += [node("Greater scores none -> high"), node("Where high scores none -> y")]
+    assert found(tmp_path, masked) == Target("y", "y")
+
+
 def test_an_output_of_floats_comes_before_one_of_places(tmp_path: Path) -> None:
     nodes = [
         SCORES,
