@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from onnxprune import masks
     from onnxprune.api import inspect, methods, prune
     from onnxprune.errors import GateFailed, OnnxpruneError
+    from onnxprune.formats.trust import trusting
     from onnxprune.outcomes import CheckReport
     from onnxprune.points import Study
     from onnxprune.registry import allocation, method
@@ -32,6 +33,7 @@ __all__ = [
     "sensitivity",
     "sweep",
     "trial",
+    "trusting",
 ]
 _HOMES = {
     "CheckReport": "outcomes",
@@ -50,6 +52,7 @@ _HOMES = {
     "sensitivity": "studying",
     "sweep": "studying",
     "trial": "studying",
+    "trusting": "formats.trust",
 }
 
 

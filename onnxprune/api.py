@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from onnxprune.errors import about
-from onnxprune.formats.onnx_file import load_onnx
+from onnxprune.formats.loading import load_model
+from onnxprune.formats.trust import trusting
 from onnxprune.planning import resolve
 from onnxprune.pruning import Planner, Settings, inspect_file, plan_weights, prune_file
 from onnxprune.ranked import ALONE, Company, Dismissed, company
@@ -51,11 +52,12 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
     keep_failed: bool = False,
     data: "Trial | None" = None,
     checkpoint: str | Path | None = None,
+    trust_model: bool = False,
 ) -> Report:
     """Prune a model file and write the result beside it, or where `output` says.
 
     Args:
-        model: an ONNX file.
+        model: an ONNX file, TorchScript, or an exported program.
         sparsity: zeros over prunable weights, in [0, 1).
         method: a method's or an allocation's name (see `methods()`), or a Python file;
             lamp, or magnitude where only an allocation is named.
@@ -87,6 +89,7 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         keep_failed: write the model even if the gate fails.
         data: on what methods that measure the model measure it (see `trial`).
         checkpoint: a folder that keeps finished steps, for the next time.
+        trust_model: load a model that is a program, as TorchScript is.
     """
     recipe = make_recipe(
         {
@@ -120,7 +123,8 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         allow_hardlinks=allow_hardlinks,
         checkpoint=Path(checkpoint) if checkpoint is not None else None,
     )
-    return run_recipe(Path(model), recipe, settings, check, keep_failed, data)
+    with trusting(trust_model):
+        return run_recipe(Path(model), recipe, settings, check, keep_failed, data)
 
 
 def run_recipe(  # noqa: PLR0913 - a model, what to do with it, on what
@@ -134,6 +138,15 @@ def run_recipe(  # noqa: PLR0913 - a model, what to do with it, on what
     """Prune a model file as a recipe says, and check it if there is a trial."""
     if not company().leads:
         assist(model, recipe, settings.allow_hardlinks, calibration)
+    from onnxprune.formats.loading import wants_onnx
+
+    if wants_onnx(model, settings.output):
+        from onnxprune.converting import prune_to_onnx
+
+        def prune_as(others: Settings) -> Report:
+            return run_recipe(model, recipe, others, trial, keep_failed, calibration)
+
+        return prune_to_onnx(model, settings, calibration or trial, prune_as)
     if trial is None:
         return _prune(model, recipe, settings, calibration)
     from onnxprune.trials.checking import Acceptance, check_samples, refuse_failed
@@ -198,7 +211,7 @@ def assist(
             company().meet()
             with (
                 about(model),
-                load_onnx(model, allow_hardlinks=allow_hardlinks) as opened,
+                load_model(model, allow_hardlinks=allow_hardlinks) as opened,
                 Calibrator(calibration, company=company()) as calibrator,
             ):
                 calibrator.assist(opened, recipe)
@@ -206,17 +219,23 @@ def assist(
 
 
 def inspect(
-    model: str | Path, *, verify: bool = True, compressed_size: bool = False
+    model: str | Path,
+    *,
+    verify: bool = True,
+    compressed_size: bool = False,
+    trust_model: bool = False,
 ) -> Report:
     """Report on a model file as it is.
 
     Args:
-        model: an ONNX file.
+        model: an ONNX file, TorchScript, or an exported program.
         verify: let onnx.checker look at the model.
         compressed_size: compress the whole file for its size instead of samples.
+        trust_model: load a model that is a program, as TorchScript is.
     """
     settings = Settings(verify=verify, compressed_size=compressed_size)
-    return inspect_file(Path(model), settings)
+    with trusting(trust_model):
+        return inspect_file(Path(model), settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from onnxprune.errors import InputError, UsageError
-from onnxprune.formats.onnx_file import OnnxModel
-from onnxprune.formats.onnx_save import Pruner
+from onnxprune.formats.loading import Model
+from onnxprune.formats.saving import Pruner
 from onnxprune.masks import MaskFile
 from onnxprune.planning import Plan
 from onnxprune.pruning import Settings, default_output, rewrite
@@ -15,7 +15,7 @@ def apply_masks(path: Path, masks: Path, settings: Settings) -> Report:
     """Zero in a model what a mask file, or another pruned model, does not keep."""
     file = MaskFile(masks)
 
-    def decide(model: OnnxModel) -> tuple[Plan, dict[str, Pruner]]:
+    def decide(model: Model) -> tuple[Plan, dict[str, Pruner]]:
         known = {weight.path: weight for weight in model.weights}
         for name, shape in file.shapes.items():
             if name not in known:

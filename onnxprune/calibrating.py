@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -14,9 +14,11 @@ import torch
 
 from onnxprune.checkpoints import Checkpoint
 from onnxprune.errors import UsageError
+from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_file import OnnxModel, file_hash
+from onnxprune.formats.torch_file import TorchModel
 from onnxprune.gradual import Measuring, make_gradual_plan, steps_of
-from onnxprune.importing import compare_import, import_model
+from onnxprune.importing import compare_import, import_model, look_for
 from onnxprune.outcomes import Calibration
 from onnxprune.planning import Plan, Ratios, make_plan, resolve, select
 from onnxprune.pruning import Progress
@@ -29,55 +31,18 @@ from onnxprune.statistics.collecting import Collector
 from onnxprune.statistics.estimation import Estimation, device_name, find_device
 from onnxprune.statistics.ranks import Ranks, join_ranks
 from onnxprune.statistics.sharing import Shared, measure_ordered
-from onnxprune.statistics.targets import find_target
+from onnxprune.translating import EVERY, Places, Translated, as_onnx
 from onnxprune.trials.ports import input_ports
 from onnxprune.trials.runner import TIMEOUT
 from onnxprune.trials.trial import Trial
 from onnxprune.types import Recipe, Weight
-
-SHARES = 1000
-"""In how many parts a step's progress is told."""
+from onnxprune.watching import Watched
 
 KEPT = 2
 """How many imports are held: one that samples go through, one for the flow."""
 
 FREE = {"flow"}
 """What is measured without samples."""
-
-
-@dataclass(slots=True, eq=False)
-class Watched:
-    """One pruning's steps, as they go on.
-
-    Args:
-        progress: is told how far they are.
-        steps: how many there are.
-        losses: of what was measured in each step, by its number.
-    """
-
-    progress: Progress | None
-    steps: int
-    losses: dict[int, float] = field(default_factory=dict)
-    _step: int = 0
-    _state: str = ""
-
-    def tell(self, step: int, steps: int, loss: float, kept: int) -> None:
-        """Note a step that is done."""
-        self.losses[step], self._step = loss, step
-        shown = f", loss {loss:.4g}" if math.isfinite(loss) else ""
-        self._state = f": step {step} of {steps}, {kept:,} kept{shown}" if steps > 1 else ""
-        self.within(0.0)
-
-    def within(self, share: float) -> None:
-        """Pass on how much of the next step is done."""
-        if self.progress is not None:
-            done = round((self._step + share) * SHARES)
-            self.progress(f"measuring{self._state}", done, self.steps * SHARES)
-
-    def loss(self, step: int) -> float | None:
-        """Return the loss in a step, if there was one."""
-        found = self.losses.get(step, math.nan)
-        return found if math.isfinite(found) else None
 
 
 def on_samples(recipe: Recipe) -> bool:
@@ -108,11 +73,12 @@ class Calibrator:
         self.company = company
         self._open = contextlib.ExitStack()
         self._samples: Samples | None = None
+        self._converted: tuple[OnnxModel, Places] | None = None
         self._collectors: dict[object, tuple[Collector, Parity | None]] = {}
 
     def __call__(
         self,
-        model: OnnxModel,
+        model: Model,
         recipe: Recipe,
         values: Values,
         ratios: Ratios | None,
@@ -129,9 +95,16 @@ class Calibrator:
                 f"{score.name} measures the model on samples", "--data SET names them"
             )
         chosen = [weight.path for weight in select(recipe, weights).weights]
-        collector, parity = self._collector(model, recipe, chosen, needs_samples)
+        looked: Model = model
+        places: Places = {path: (path, EVERY) for path in chosen}
+        if isinstance(model, TorchModel) and not needs_samples:
+            looked, places = self._as_onnx(model, chosen)
+        paths = [name for name, _ in places.values()]
+        collector, parity = self._collector(looked, recipe, paths, needs_samples)
         measuring: Measuring = collector
-        if needs_samples and not self.company.alone:
+        if looked is not model:
+            measuring = Translated(collector, places)
+        elif needs_samples and not self.company.alone:
             measuring = Shared(collector, self.company)
         checkpoint = None
         if self.checkpoint is not None:
@@ -150,15 +123,16 @@ class Calibrator:
             told=watched.tell,
         )
         estimation = self._estimation(recipe, model)
-        plan.calibration = self._record(recipe, estimation, collector, parity, watched)
+        made = self._record(recipe, estimation, collector, parity, watched)
+        plan.calibration = replace(made, native=isinstance(looked, TorchModel))
         return plan
 
-    def assist(self, model: OnnxModel, recipe: Recipe) -> None:
+    def assist(self, model: Model, recipe: Recipe) -> None:
         """Measure what the leading process gives out, until it needs nothing more."""
         chosen = [weight.path for weight in select(recipe, model.weights).weights]
         measure_ordered(self._collector(model, recipe, chosen, True)[0], self.company)
 
-    def digest(self, model: OnnxModel) -> str:
+    def digest(self, model: Model) -> str:
         """Return a sum of the samples that the model is measured on."""
         if self.calibration is None:
             return ""
@@ -183,16 +157,14 @@ class Calibrator:
         self.close()
 
     def _collector(
-        self, model: OnnxModel, recipe: Recipe, paths: list[str], needs_samples: bool
+        self, model: Model, recipe: Recipe, paths: list[str], needs_samples: bool
     ) -> tuple[Collector, Parity | None]:
         """Import the model and compare it, unless that was done for the same question."""
         estimation = self._estimation(recipe, model)
         key = (id(model), estimation, tuple(paths), needs_samples)
         if key not in self._collectors:
             samples = self._read(model) if self.calibration is not None else None
-            target = find_target(
-                model, estimation.output, raw=estimation.loss != "cross-entropy"
-            )
+            target = look_for(model, estimation)
             module = import_model(model, estimation, paths, target)
             # Where the import is wrong, one refusal is enough.
             parity = None
@@ -213,6 +185,13 @@ class Calibrator:
             self._collectors[key] = collector, parity
         return self._collectors[key]
 
+    def _as_onnx(self, model: TorchModel, paths: Sequence[str]) -> tuple[OnnxModel, Places]:
+        """Return the ONNX form of a file of torch's, and where weights are in it."""
+        if self._converted is None:
+            self._converted = as_onnx(model, self.calibration, self._open)
+        converted, places = self._converted
+        return converted, {path: places[path] for path in paths}
+
     def _ranks(self, estimation: Estimation) -> Ranks:
         """Gather the processes that share the batches."""
         if self.company.alone:
@@ -223,7 +202,7 @@ class Calibrator:
         self.company.gather(device.type == "cuda", patience)
         return join_ranks(device)
 
-    def _estimation(self, recipe: Recipe, model: OnnxModel) -> Estimation:
+    def _estimation(self, recipe: Recipe, model: Model) -> Estimation:
         """Return how a recipe wants a model to be measured."""
         made = Estimation(
             loss=recipe.loss,
@@ -243,7 +222,7 @@ class Calibrator:
         wanted = max(resolve(recipe)[0].samples, made.batch)
         return replace(made, batches_per_step=math.ceil(wanted / size))
 
-    def _read(self, model: OnnxModel) -> Samples:
+    def _read(self, model: Model) -> Samples:
         if self._samples is None:
             assert self.calibration is not None
             opened = open_samples(
@@ -284,7 +263,7 @@ class Calibrator:
         )
 
     def _fingerprint(
-        self, model: OnnxModel, recipe: Recipe, paths: list[str], needs_samples: bool
+        self, model: Model, recipe: Recipe, paths: list[str], needs_samples: bool
     ) -> str:
         """Hash everything that the masks of a step depend on."""
         parts = [

@@ -1,6 +1,7 @@
 """Imports a model for what is measured of it, and compares it before that is believed."""
 
 from onnxprune.errors import OnnxpruneError, about
+from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_file import OnnxModel
 from onnxprune.reimport.module import Reimported, reimport
 from onnxprune.reimport.parity import Parity, compare
@@ -8,14 +9,25 @@ from onnxprune.samples.batch import Samples
 from onnxprune.samples.opening import open_samples
 from onnxprune.samples.reading import Reading
 from onnxprune.statistics.estimation import Estimation, find_device
-from onnxprune.statistics.targets import Target
+from onnxprune.statistics.native import Native
+from onnxprune.statistics.targets import Target, find_target
 from onnxprune.trials.ports import input_ports
 
 
+def look_for(model: Model, estimation: Estimation) -> Target:
+    """Return what the loss should look at; what torch runs itself shows no more than outputs."""
+    if not isinstance(model, OnnxModel):
+        return Target(estimation.output, estimation.output)
+    return find_target(model, estimation.output, raw=estimation.loss != "cross-entropy")
+
+
 def import_model(
-    model: OnnxModel, estimation: Estimation, paths: list[str], target: Target
-) -> Reimported:
+    model: Model, estimation: Estimation, paths: list[str], target: Target
+) -> Reimported | Native:
     """Make a module of a model, with the value that the loss looks at among its outputs."""
+    if not isinstance(model, OnnxModel):
+        with about(model.source.path):
+            return Native(model, estimation.dtype, find_device(estimation.device))
     outputs = [value.name for value in model.graph.model.graph.output]
     if target.value is not None and target.value not in outputs:
         outputs.append(target.value)
@@ -30,7 +42,11 @@ def import_model(
 
 
 def compare_import(
-    module: Reimported, model: OnnxModel, samples: Samples | None, size: int, timeout: float
+    module: Reimported | Native,
+    model: Model,
+    samples: Samples | None,
+    size: int,
+    timeout: float,
 ) -> Parity | None:
     """Refuse an import that does not compute what ONNX Runtime does.
 
@@ -41,6 +57,9 @@ def compare_import(
         size: of the batch.
         timeout: seconds that ONNX Runtime may take.
     """
+    if not isinstance(model, OnnxModel):
+        return None  # there is no import: torch runs the file
+    assert isinstance(module, Reimported)
     if samples is None:
         try:
             samples = open_samples("random:1", Reading(), input_ports(model))

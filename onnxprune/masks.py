@@ -23,8 +23,10 @@ from onnxprune.errors import (
     about,
 )
 from onnxprune.formats.files import SourceFile, open_regular
-from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
+from onnxprune.formats.loading import Model, load_model
+from onnxprune.formats.onnx_file import file_hash
 from onnxprune.formats.output import Temporary, check_output, write_errors
+from onnxprune.formats.torch_archive import MAGIC
 from onnxprune.formats.wire import read_exactly
 from onnxprune.selection import CHUNK
 from onnxprune.types import Array
@@ -66,7 +68,7 @@ class MaskFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._archive: zipfile.ZipFile | None = None
-        self._model: OnnxModel | None = None
+        self._model: Model | None = None
         self._members: dict[str, str] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.source = ""
@@ -108,12 +110,14 @@ class MaskFile:
     def _open(self) -> None:
         file = open_regular(self.path)
         self.files = [file]
-        if read_exactly(file.descriptor, 0, min(4, file.size)) == b"PK\x03\x04":
+        if read_exactly(file.descriptor, 0, min(4, file.size)) == MAGIC and not _of_torch(
+            file
+        ):
             self._open_archive(file)
             return
         file.close()
         self.files = []
-        self._model = load_onnx(self.path)
+        self._model = load_model(self.path)
         self.files = self._model.all_files()
         self.shapes = {weight.path: weight.shape for weight in self._model.weights}
         self.source = file_hash(self._model.source)
@@ -166,6 +170,16 @@ class MaskFile:
             return _array(self._archive.read(info))
         except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"the member {name} is damaged") from error
+
+
+def _of_torch(file: SourceFile) -> bool:
+    """Whether an archive is a model that torch wrote."""
+    try:
+        with zipfile.ZipFile(io.FileIO(file.descriptor, closefd=False)) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        return False
+    return any(name.endswith(("/data.pkl", "/archive_format")) for name in names)
 
 
 def _array(data: bytes) -> Array:
@@ -246,7 +260,7 @@ def _add(archive: zipfile.ZipFile, name: str, array: Array) -> None:
     archive.writestr(info, content.getvalue())
 
 
-def _nonzero(model: OnnxModel, path: str) -> Array:
+def _nonzero(model: Model, path: str) -> Array:
     tensor = model.stored(path)
     parts = [
         tensor.nonzero(tensor.stored(start, min(start + CHUNK, tensor.size)), start)

@@ -15,13 +15,18 @@ class Sizes:
     estimated: bool = True
 
 
+ANY = "any"
+"""The element type of an input that takes what it is given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """An input or output of a model.
 
     Args:
         name: as the graph has it.
-        dtype: numpy's name of the element type; None where it is no tensor numpy knows.
+        dtype: numpy's name of the element type, or `any`; None where it is no tensor numpy
+            knows.
         shape: None in it is a free dimension; None for all of it is an unknown rank.
     """
 
@@ -56,12 +61,13 @@ class Place:
     Args:
         provider: ONNX Runtime's name of what really ran them.
         threads: of the processor, that the runtime was given.
-        runtime: the version of ONNX Runtime.
+        runtime: the version of what ran them; `engine`: its name.
     """
 
     provider: str
     threads: int
     runtime: str
+    engine: str = "ONNX Runtime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,7 @@ class Calibration:
         torch: the version.
         error: how far the imported model was from ONNX Runtime, over its largest output; None
             where nothing could be compared. `allowed` is what it may be.
+        native: whether torch ran the file itself, so that there is nothing to compare.
     """
 
     statistics: tuple[str, ...]
@@ -100,6 +107,7 @@ class Calibration:
     last_loss: float | None = None
     error: float | None = None
     allowed: float | None = None
+    native: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnxprune.errors import TargetError, UsageError, about
+from onnxprune.formats.loading import Model, load_model
 from onnxprune.formats.macs import count_macs
-from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
-from onnxprune.formats.onnx_save import Accept, Pruner, Saving
+from onnxprune.formats.onnx_file import OnnxModel, file_hash
 from onnxprune.formats.output import check_output
+from onnxprune.formats.saving import Accept, Pruner, Saving
 from onnxprune.formats.tallies import tally_of
 from onnxprune.formats.verify import Verdict, Verification
 from onnxprune.planning import Plan, Ratios, make_plan, resolve
@@ -24,7 +25,7 @@ from onnxprune.types import Array, Recipe, Report, Tally, TensorReport, Weight
 Progress = Callable[[str, int, int], None]
 """(what is being done, how much is done, how much there is); behind a colon, how it stands."""
 
-Planner = Callable[[OnnxModel, Recipe, Values, Ratios | None, Sequence[Weight]], Plan]
+Planner = Callable[[Model, Recipe, Values, Ratios | None, Sequence[Weight]], Plan]
 """Decides a recipe for some of a model's weights."""
 
 
@@ -56,7 +57,7 @@ class Settings:
 
 
 def plan_weights(
-    _: OnnxModel,
+    _: Model,
     recipe: Recipe,
     values: Values,
     ratios: Ratios | None,
@@ -86,7 +87,7 @@ def prune_file(
 ) -> Report:
     """Prune a model file as a recipe says."""
 
-    def decide(model: OnnxModel) -> tuple[Plan, dict[str, Pruner]]:
+    def decide(model: Model) -> tuple[Plan, dict[str, Pruner]]:
         # What measures in steps tells of these; it reads every weight many times.
         values = model.values if resolve(recipe)[0].measured else _counted(model, settings)
         plan = planner(model, recipe, values, ratios, model.weights)
@@ -98,12 +99,12 @@ def prune_file(
 def rewrite(
     path: Path,
     settings: Settings,
-    decide: Callable[[OnnxModel], tuple[Plan, dict[str, Pruner]]],
+    decide: Callable[[Model], tuple[Plan, dict[str, Pruner]]],
     recipe: Recipe | None = None,
 ) -> Report:
     """Open a model, let `decide` choose what goes, write the result and report on it."""
     began = time.perf_counter()
-    with about(path), load_onnx(path, allow_hardlinks=settings.allow_hardlinks) as model:
+    with about(path), load_model(path, allow_hardlinks=settings.allow_hardlinks) as model:
         spelled = settings.output or default_output(path)
         output = spelled
         if not settings.dry_run:
@@ -116,8 +117,10 @@ def rewrite(
                 verdict_of()
                 raise
             verdict = verdict_of()
-            count_macs(model, verdict.shapes)
-            saving = Saving(model, output, pruners, _bytes_progress(settings), settings.accept)
+            if isinstance(model, OnnxModel):
+                count_macs(model, verdict.shapes)
+            told = _bytes_progress(settings)
+            saving = Saving(model, output, pruners, told, settings.accept, settings.verify)
             files = [] if settings.dry_run else saving.run()
             if settings.dry_run and settings.accept is not None:
                 settings.accept(model, model, pruners)
@@ -155,13 +158,14 @@ def inspect_file(path: Path, settings: Settings) -> Report:
     began = time.perf_counter()
     with (
         about(path),
-        load_onnx(path, allow_hardlinks=settings.allow_hardlinks) as model,
+        load_model(path, allow_hardlinks=settings.allow_hardlinks) as model,
         verifying(model, settings.verify) as verdict_of,
     ):
         paths = [weight.path for weight in model.weights]
         tallies = parallel(lambda tensor: _tally(model, tensor, None), paths)
         verdict = verdict_of()
-        count_macs(model, verdict.shapes)
+        if isinstance(model, OnnxModel):
+            count_macs(model, verdict.shapes)
         tensors = tuple(
             TensorReport(weight, tally, tally.zeros)
             for weight, tally in zip(model.weights, tallies, strict=True)
@@ -180,10 +184,13 @@ def inspect_file(path: Path, settings: Settings) -> Report:
 
 
 @contextlib.contextmanager
-def verifying(model: OnnxModel, wanted: bool) -> Iterator[Callable[[], Verdict]]:
+def verifying(model: Model, wanted: bool) -> Iterator[Callable[[], Verdict]]:
     """Let the checker look at the model while other work goes on."""
     if not wanted:
         yield lambda: Verdict("not verified")
+        return
+    if not isinstance(model, OnnxModel):
+        yield lambda: Verdict(f"torch loads it as {model.kind}")
         return
     verification = Verification(model.scan.skeleton, model.source.path)
     try:
@@ -192,7 +199,7 @@ def verifying(model: OnnxModel, wanted: bool) -> Iterator[Callable[[], Verdict]]
         verification.stop()
 
 
-def _tally(model: OnnxModel, path: str, pruner: Pruner | None) -> Tally:
+def _tally(model: Model, path: str, pruner: Pruner | None) -> Tally:
     tensor = model.stored(path)
     tally = Tally()
     for start in range(0, tensor.size, CHUNK):
@@ -204,13 +211,13 @@ def _tally(model: OnnxModel, path: str, pruner: Pruner | None) -> Tally:
     return tally
 
 
-def _planned(model: OnnxModel, pruners: Mapping[str, Pruner]) -> dict[str, Tally]:
+def _planned(model: Model, pruners: Mapping[str, Pruner]) -> dict[str, Tally]:
     paths = list(pruners)
     tallies = parallel(lambda path: _tally(model, path, pruners[path]), paths)
     return dict(zip(paths, tallies, strict=True))
 
 
-def _counted(model: OnnxModel, settings: Settings) -> Values:
+def _counted(model: Model, settings: Settings) -> Values:
     """Read values and tell how far that is: most plans read every weight twice."""
     total = 2 * sum(weight.size for weight in model.weights)
     done = 0

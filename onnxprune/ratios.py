@@ -8,7 +8,7 @@ from pathlib import Path
 from onnxprune.allocations.curves import Curves
 from onnxprune.errors import InputError, LimitError, about
 from onnxprune.formats.files import open_regular
-from onnxprune.formats.onnx_file import load_onnx
+from onnxprune.formats.loading import load_model
 from onnxprune.formats.tallies import count_zeros
 from onnxprune.formats.wire import read_exactly
 from onnxprune.masks import MaskFile
@@ -42,7 +42,7 @@ def read_ratios(path: Path) -> Ratios:
                 return curves_of(text) if is_study(text) else _of_report(text)
         finally:
             file.close()
-        with load_onnx(path) as model:
+        with load_model(path) as model:
             return {
                 weight.path: Fraction(count_zeros(model, weight.path), weight.size)
                 for weight in model.weights

@@ -7,7 +7,7 @@ from typing import Any
 
 from onnxprune.api import assist, planning, run_recipe
 from onnxprune.errors import UsageError, about
-from onnxprune.formats.onnx_file import load_onnx
+from onnxprune.formats.loading import load_model
 from onnxprune.formats.output import check_output
 from onnxprune.outcomes import CheckReport
 from onnxprune.points import Study
@@ -152,7 +152,7 @@ def run_search(  # noqa: PLR0913 - a model, what to try, how
         assist(model, recipe, settings.allow_hardlinks, calibration)
     # A long search should not end at a file that is in the way.
     links = settings.allow_hardlinks
-    with about(model), load_onnx(model, allow_hardlinks=links) as opened:
+    with about(model), load_model(model, allow_hardlinks=links) as opened:
         output = settings.output or default_output(model)
         check_output(output, opened.all_files(), settings.force)
     progress = settings.progress

@@ -38,7 +38,7 @@ def test_the_function_has_the_options_of_the_command() -> None:
     assert parameters.keys() == {
         *(field.name for field in fields(Recipe)),
         *settings,
-        *("allow_hardlinks", "check", "keep_failed", "data", "checkpoint"),
+        *("allow_hardlinks", "check", "keep_failed", "data", "checkpoint", "trust_model"),
     }
     options = {option.name for option in command.commands["prune"].params}
     # What is only printed has no place in a function's options, and a trial has its own.

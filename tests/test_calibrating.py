@@ -16,12 +16,12 @@ from onnx import numpy_helper
 import onnxprune
 from onnxprune import registry
 from onnxprune.api import run_recipe
-from onnxprune.calibrating import SHARES
 from onnxprune.checkpoints import NAME
 from onnxprune.errors import InputError
 from onnxprune.pruning import Settings
 from onnxprune.recipe import make_recipe
 from onnxprune.types import Report
+from onnxprune.watching import SHARES
 from tests.cli.started import command, environment
 from tests.conftest import Ran
 from tests.measured.files import LABELS, trial, write_net, write_samples

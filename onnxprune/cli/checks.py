@@ -27,6 +27,7 @@ from onnxprune.cli.options import (
     Resume,
     Sparsities,
     Sparsity,
+    TrustModel,
 )
 from onnxprune.cli.options import Journal as JournalFile
 from onnxprune.cli.show import check_reports, present, presenting
@@ -44,9 +45,17 @@ LIMIT = "0.01"
 
 @grouped
 def check(
-    dense: Dense, pruned: Pruned, samples: Set, run: Run, limits: Limits, printing: Printing
+    dense: Dense,
+    pruned: Pruned,
+    trust_model: TrustModel = False,
+    *,
+    samples: Set,
+    run: Run,
+    limits: Limits,
+    printing: Printing,
 ) -> None:
     """Run two models on the same samples and show what pruning cost."""
+    del trust_model  # its callback has seen to it
     from onnxprune.studying import check_trial
 
     check_reports(printing, [dense, pruned], checked=True)
@@ -63,6 +72,7 @@ def sweep(
     journal: JournalFile = None,
     resume: Resume = False,
     check: CheckSet = None,
+    trust_model: TrustModel = False,
     *,
     choice: Choice,
     samples: Set,
@@ -70,6 +80,7 @@ def sweep(
     printing: Printing,
 ) -> None:
     """Run a model with several methods at several sparsities, without writing models."""
+    del trust_model
     from onnxprune.studying import run_sweep
 
     check_reports(printing, [model, choice.recipe], study=True)
@@ -139,6 +150,7 @@ def sensitivity(
     journal: JournalFile = None,
     resume: Resume = False,
     check: CheckSet = None,
+    trust_model: TrustModel = False,
     *,
     choice: Choice,
     samples: Set,
@@ -146,6 +158,7 @@ def sensitivity(
     printing: Printing,
 ) -> None:
     """Prune each tensor alone at several sparsities and show what that costs."""
+    del trust_model
     from onnxprune.studying import run_sensitivity
 
     check_reports(printing, [model, choice.recipe], study=True)

@@ -30,6 +30,7 @@ from onnxprune.cli.options import (
     Quiet,
     Second,
     Sparsity,
+    TrustModel,
 )
 from onnxprune.cli.show import check_reports, present, presenting
 from onnxprune.cli.words import Grouped
@@ -128,8 +129,10 @@ def mask_export(
     output: MaskOutput,
     force: Force = False,
     quiet: Quiet = False,
+    trust_model: TrustModel = False,
 ) -> None:
     """Write the mask that a pruned model's zeros make."""
+    del trust_model  # its callback has seen to it
     from onnxprune.masks import export
 
     made = export(pruned, output, force)
@@ -150,10 +153,12 @@ def mask_apply(
     force: Force = False,
     dry_run: DryRun = False,
     no_verify: NoVerify = False,
+    trust_model: TrustModel = False,
     *,
     printing: Printing,
 ) -> None:
     """Zero in a model what a mask found on another does not keep."""
+    del trust_model
     from onnxprune.applying import apply_masks
 
     check_reports(printing, [model, output or default_output(model), masks])
@@ -170,8 +175,10 @@ def mask_compare(
     first: First,
     second: Second,
     as_json: Json = False,
+    trust_model: TrustModel = False,
 ) -> None:
     """Compare two masks layer by layer: ratios, and whether the same weights stay."""
+    del trust_model
     from onnxprune.cli.console import make_console
     from onnxprune.comparing import compare
     from onnxprune.report.as_json import comparison_to_json

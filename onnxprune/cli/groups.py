@@ -35,6 +35,7 @@ from onnxprune.cli.options import (
     Schedule,
     Seed,
     Steps,
+    TrustModel,
 )
 
 of_samples = functools.partial(typer.Option, rich_help_panel="Samples")
@@ -83,6 +84,7 @@ class Looking:
     no_verify: NoVerify = False
     compressed_size: Compressed = False
     allow_hardlinks: Hardlinks = False
+    trust_model: TrustModel = False
 
 
 @dataclass(frozen=True, slots=True)

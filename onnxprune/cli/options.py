@@ -12,7 +12,9 @@ measuring = partial(typer.Option, rich_help_panel="Measuring")
 where = partial(typer.Option, rich_help_panel="Files")
 reports = partial(typer.Option, rich_help_panel="Reports")
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file.")]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="An ONNX file, TorchScript or a .pt2.")
+]
 Masks = Annotated[Path, typer.Argument(metavar="MASKS", help="A .npz or a pruned model.")]
 Dense = Annotated[Path, typer.Argument(metavar="DENSE", help="The model as it was.")]
 Pruned = Annotated[Path, typer.Argument(metavar="PRUNED", help="The model to compare.")]
@@ -83,6 +85,22 @@ RecipeFile = Annotated[
     Path | None, how(metavar="FILE.toml", help="These options, from a file; options win.")
 ]
 
+
+def _trust(wanted: bool) -> bool:
+    """Trust the files of this command from now on."""
+    if wanted:
+        from onnxprune.formats.trust import trust
+
+        trust()
+    return wanted
+
+
+TrustModel = Annotated[
+    bool,
+    where(
+        "--trust-model", callback=_trust, help="Load models that are programs (TorchScript)."
+    ),
+]
 Output = Annotated[
     Path | None, where("-o", "--output", metavar="FILE", help="Default: MODEL.pruned.onnx.")
 ]

@@ -2,15 +2,15 @@
 
 import numpy as np
 
+from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_data import StoredTensor
-from onnxprune.formats.onnx_file import OnnxModel
 from onnxprune.selection import CHUNK
 from onnxprune.types import Array, Tally
 
 ROW = 64
 
 
-def count_zeros(model: OnnxModel, path: str) -> int:
+def count_zeros(model: Model, path: str) -> int:
     """Count the zeros of a weight in its file."""
     tensor = model.stored(path)
     return sum(

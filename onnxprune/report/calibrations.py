@@ -50,6 +50,8 @@ def _computed(made: Calibration) -> str:
     if made.processes > 1:
         threads = f"{count(made.processes)} processes of {threads}"
     text = f"{made.precision} on {show(made.device, 60)}, {threads}, torch {made.torch}; "
+    if made.native:
+        return text + "it ran the file itself"
     if made.error is None:
         return text + "not compared with ONNX Runtime: the shapes of inputs are not known"
     if made.error == 0:

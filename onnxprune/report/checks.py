@@ -41,7 +41,7 @@ LABEL = 20
 NAMES = 20
 SENTENCE = 400
 RANDOM = "RANDOM NUMBERS: these figures say nothing of accuracy"
-NO_FASTER = "no faster: single zeros do not speed up ONNX Runtime"
+NO_FASTER = "no faster: single zeros do not speed up"
 BENEFIT = (
     "a smaller download where the file is compressed; time is saved where whole channels go,"
     " or by runtimes made for sparse weights"
@@ -134,7 +134,7 @@ def place_text(place: Place, data: DataFacts) -> str:
     samples = f"{count(data.samples)} sample{'s' if data.samples != 1 else ''}"
     batches = f"in batches of {count(data.batch)}" if data.batch != 1 else "one by one"
     return (
-        f"{show(place.provider, 60)}, {threads}, ONNX Runtime {show(place.runtime, 30)};"
+        f"{show(place.provider, 60)}, {threads}, {show(place.engine, 30)} {show(place.runtime, 30)};"
         f" {samples} of {show(data.source)} {batches}"
     )
 
@@ -148,7 +148,7 @@ def latency_text(latency: Latency, place: Place) -> str:
     if not latency.dense > 0 or not math.isfinite(latency.ratio):
         return times
     if abs(1 - latency.ratio) <= max(SAME_TIME, latency.spread):
-        return f"{times}: {NO_FASTER}"
+        return f"{times}: {NO_FASTER} {show(place.engine, 30)}"
     word = "less" if latency.ratio < 1 else "more"
     return (
         f"{times}: {percent(abs(1 - latency.ratio))} {word} time, which zeros alone do not"

@@ -1,13 +1,13 @@
 """Matches the arrays of a set to a model's inputs, and says what makes of them what these take."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
 
 from onnxprune.errors import InputError, UnsupportedError, UsageError
-from onnxprune.outcomes import Port
+from onnxprune.outcomes import ANY, Port
 from onnxprune.samples.casting import NUMBERS, Convert, converting, value_type
 from onnxprune.samples.pixels import pixels_for
 from onnxprune.samples.reading import Reading
@@ -188,6 +188,11 @@ def _match(table: Table, reading: Reading, port: Port, name: str) -> Match:
     if name in table.constants:
         return _constant(table.constants[name], reading, port, name)
     spec = table.columns[name]
+    if port.dtype == ANY:
+        # Pixels that are prepared are floats; whatever else there is stays as it is.
+        pixels = spec.dtype == np.uint8 and (name == table.images or reading.pixel_options)
+        taken = "float32" if pixels else spec.dtype.newbyteorder("=").name
+        port = replace(port, dtype=taken)
     rank = None if port.shape is None else len(port.shape)
     image = _is_image(table, spec, reading, port, name)
     whole = table.whole or (rank is not None and len(spec.shape) == rank + 1)
@@ -217,6 +222,8 @@ def _constant(array: Array, reading: Reading, port: Port, name: str) -> Match:
             f"'{name}' is one value, the model's input '{port.name}' takes"
             f" {_spell(port.shape)}"
         )
+    if port.dtype == ANY:
+        port = replace(port, dtype=array.dtype.newbyteorder("=").name)
     made = converting(array.dtype, reading, port, name)(array)
     made = np.asarray(made).reshape((1,) * len(port.shape or ()))
     return Match(port, name, lambda _: made, constant=True)

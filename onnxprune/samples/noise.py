@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxprune.errors import LimitError, UnsupportedError, UsageError
-from onnxprune.outcomes import Port
+from onnxprune.outcomes import ANY, Port
 from onnxprune.samples.table import Rows, Spec, Table
 
 COUNT = 64
@@ -83,6 +83,8 @@ def _column(port: Port, count: int, shapes: Mapping[str, tuple[int, ...]]) -> Sp
 
 
 def _dtype(port: Port) -> np.dtype[np.generic]:
+    if port.dtype == ANY:
+        return np.dtype(np.float32)
     if port.dtype in UNKNOWN:
         kind = {None: "no tensor that numpy knows", "str": "text"}.get(port.dtype, port.dtype)
         raise UnsupportedError(f"no random samples for input '{port.name}': it takes {kind}")

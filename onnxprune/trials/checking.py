@@ -8,9 +8,11 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from onnxprune.errors import GateFailed, about
-from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
-from onnxprune.formats.onnx_save import Pruner
+from onnxprune.formats.loading import Model, load_model
+from onnxprune.formats.onnx_file import file_hash
+from onnxprune.formats.saving import Pruner
 from onnxprune.formats.tallies import count_zeros
+from onnxprune.formats.torch_file import TorchModel
 from onnxprune.outcomes import CheckReport, CheckResult, Latency
 from onnxprune.samples.opening import open_samples
 from onnxprune.sizes import measure
@@ -20,14 +22,14 @@ from onnxprune.trials.kept import Cache, remember
 from onnxprune.trials.metrics import Measures
 from onnxprune.trials.ports import check_same_ports, input_ports, output_ports
 from onnxprune.trials.runner import Runner
+from onnxprune.trials.staging import TorchVariants, stage_both, variants_of
 from onnxprune.trials.trial import Trial
-from onnxprune.trials.variants import Variants
 
 DENSE, PRUNED = "dense", "pruned"
 
 
 @contextlib.contextmanager
-def examining(trial: Trial, model: OnnxModel) -> Iterator[Examination]:
+def examining(trial: Trial, model: Model) -> Iterator[Examination]:
     """Open the samples for a model and start the process that will run it."""
     with open_samples(trial.data, trial.reading, input_ports(model)) as samples:
         trial.gate.check_possible(samples.labelled, trial.own is not None)
@@ -39,7 +41,7 @@ def examining(trial: Trial, model: OnnxModel) -> Iterator[Examination]:
 def dense_answers(
     trial: Trial,
     examination: Examination,
-    model: OnnxModel,
+    model: Model,
     progress: Progress | None,
     once: bool = False,
 ) -> Answers:
@@ -101,17 +103,21 @@ def check_files(
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         with about(dense):
-            first = stack.enter_context(load_onnx(dense))
+            first = load_model(dense)
+            stack.callback(first.close)
         with about(pruned):
-            second = stack.enter_context(load_onnx(pruned))
-        check_same_ports(first, second)
-        examination = stack.enter_context(examining(trial, first))
+            second = load_model(pruned)
+            stack.callback(second.close)
+        staged = stage_both(first, second, trial, stack)
+        check_same_ports(staged[0].model, staged[1].model)
+        examination = stack.enter_context(examining(trial, staged[0].model))
+        examination.notes += dict.fromkeys((*staged[0].notes, *staged[1].notes))
         runner = examination.runner
         with about(dense):
-            runner.open(DENSE, dense)
+            staged[0].open(runner, DENSE)
             examination.settle(DENSE, trial.batch)
         with about(pruned):
-            runner.open(PRUNED, pruned)
+            staged[1].open(runner, PRUNED)
         answers = dense_answers(trial, examination, first, progress, once=True)
         measures = examination.measure(answers, PRUNED, progress)
         latency = examination.latency([DENSE, PRUNED]) if trial.latency else None
@@ -129,7 +135,7 @@ def check_files(
         )
 
 
-def _sparsity(model: OnnxModel) -> float:
+def _sparsity(model: Model) -> float:
     total = sum(weight.size for weight in model.weights)
     zeros = sum(count_zeros(model, weight.path) for weight in model.weights)
     return zeros / total if total else 0.0
@@ -138,7 +144,7 @@ def _sparsity(model: OnnxModel) -> float:
 def check_samples(model: Path, trial: Trial, allow_hardlinks: bool = False) -> None:
     """Refuse samples that do not fit a model, before any work is done on it."""
     with about(model):
-        opened = load_onnx(model, allow_hardlinks=allow_hardlinks)
+        opened = load_model(model, allow_hardlinks=allow_hardlinks)
     with opened, open_samples(trial.data, trial.reading, input_ports(opened)) as samples:
         known = samples.labelled or samples.size is None
         trial.gate.check_possible(known, bool(trial.own))
@@ -161,9 +167,7 @@ class Acceptance:
         self.progress = progress
         self.result: CheckResult | None = None
 
-    def __call__(
-        self, dense: OnnxModel, pruned: OnnxModel, pruners: Mapping[str, Pruner]
-    ) -> bool:
+    def __call__(self, dense: Model, pruned: Model, pruners: Mapping[str, Pruner]) -> bool:
         """Compare a model with its pruned form; return whether that may stay.
 
         Args:
@@ -171,8 +175,17 @@ class Acceptance:
             pruned: what was written, or the model itself where nothing is written.
             pruners: what is still to be taken from that.
         """
-        with examining(self.trial, dense) as examination, Variants(pruned) as variants:
-            examination.runner.open(DENSE, dense.source.path)
+        with contextlib.ExitStack() as stack:
+            if pruners and isinstance(pruned, TorchModel):
+                # Nothing is written, but what torch runs has to be a file.
+                written = stack.enter_context(TorchVariants(pruned)).path_of(pruners)
+                pruned, pruners = stack.enter_context(pruned.reopen(written, {}, False)), {}
+            first, second = stage_both(dense, pruned, self.trial, stack)
+            examination = stack.enter_context(examining(self.trial, first.model))
+            examination.notes += dict.fromkeys((*first.notes, *second.notes))
+            variants = variants_of(second.model)
+            stack.callback(variants.close)
+            first.open(examination.runner, DENSE)
             examination.settle(DENSE, self.trial.batch)
             variants.open(examination.runner, PRUNED, pruners)
             measures = examination.measure(

@@ -34,7 +34,7 @@ class Sessions:
 
     def __init__(self, link: socket.socket) -> None:
         self.link = link
-        self.sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self.sessions: dict[str, Any] = {}
 
     def open(self, header: dict[str, Any], arrays: dict[str, Array]) -> dict[str, Any]:
         """Make a session from a file, or from a skeleton and the weights in memory."""
@@ -67,9 +67,27 @@ class Sessions:
             "outputs": [_port(port) for port in session.get_outputs()],
         }
 
+    def open_torch(self, header: dict[str, Any], _: dict[str, Array]) -> dict[str, Any]:
+        """Load a file that torch runs: for this alone something of the package is imported."""
+        import torch
+
+        from onnxprune.trials.torch_session import TorchSession
+
+        session = TorchSession(
+            header["path"],
+            header["program"],
+            header["names"],
+            header["device"],
+            header["threads"],
+        )
+        self.sessions[header["key"]] = session
+        return {"provider": str(session.device), "runtime": torch.__version__}
+
     def run(self, header: dict[str, Any], arrays: dict[str, Array]) -> dict[str, Any]:
         """Run one batch; outputs that are no tensors are left out."""
         session = self.sessions[header["key"]]
+        if not isinstance(session, onnxruntime.InferenceSession):
+            return {"arrays": session.compute(arrays)}
         names = [port.name for port in session.get_outputs()]
         results = session.run(names, _feeds(arrays))
         return {"arrays": {n: _plain(r) for n, r in zip(names, results, strict=True)}}

@@ -65,6 +65,11 @@ class Examination:
             self._one_at_a_time(key, error)
             return
         self.first = batch.feeds
+        if not self.outputs:
+            # What torch runs shows its outputs no earlier.
+            self.outputs = [
+                Port(name, array.dtype.name, None) for name, array in answers.items()
+            ]
         self._compare_references(batch, answers)
 
     def answer(self, key: str, batch: Batch) -> Outputs:

@@ -113,7 +113,7 @@ def fingerprint(bench: Workbench, recipe: Recipe, also: Sequence[object] = ()) -
     # A planner that measures the model depends on samples of its own.
     measured = getattr(bench.planner, "digest", None)
     parts = [
-        [file_hash(file) for file in bench.model.all_files()],
+        [file_hash(file) for file in bench.source.all_files()],
         data,
         examination.batch,
         examination.task,

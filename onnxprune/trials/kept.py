@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from onnxprune.errors import InputError, LimitError, OutputError
-from onnxprune.formats.onnx_file import OnnxModel, file_hash
+from onnxprune.formats.loading import Model
+from onnxprune.formats.onnx_file import file_hash
 from onnxprune.formats.output import Temporary, check_output, write_errors
 from onnxprune.samples.batch import Batch
 from onnxprune.trials.examination import Answers, Examination, Outputs, Progress
@@ -56,7 +57,7 @@ class Cache:
         self,
         examination: Examination,
         key: str,
-        model: OnnxModel,
+        model: Model,
         progress: Progress | None,
     ) -> "CachedAnswers":
         """Return the dense model's outputs from the folder, after putting them there if new."""
@@ -150,7 +151,7 @@ def _pack(outputs: Outputs) -> bytes:
     return stream.getvalue()
 
 
-def _sum(examination: Examination, model: OnnxModel) -> str:
+def _sum(examination: Examination, model: Model) -> str:
     """Hash everything that the outputs depend on."""
     place = examination.runner.place
     assert place is not None

@@ -3,8 +3,9 @@
 import onnx
 
 from onnxprune.errors import InputError
+from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_file import OnnxModel
-from onnxprune.outcomes import Port
+from onnxprune.outcomes import ANY, Port
 
 NUMPY_NAMES: dict[int, str] = {
     onnx.TensorProto.FLOAT: "float32",
@@ -24,20 +25,24 @@ NUMPY_NAMES: dict[int, str] = {
 }
 
 
-def input_ports(model: OnnxModel) -> list[Port]:
+def input_ports(model: Model) -> list[Port]:
     """Return the inputs that a caller has to give: those without an initializer."""
+    if not isinstance(model, OnnxModel):
+        return [Port(name, ANY, None) for name in model.survey.inputs]
     graph = model.graph.model.graph
     given = {tensor.name for tensor in graph.initializer}
     given |= {tensor.values.name for tensor in graph.sparse_initializer}
     return [_port(value) for value in graph.input if value.name not in given]
 
 
-def output_ports(model: OnnxModel) -> list[Port]:
-    """Return the outputs."""
+def output_ports(model: Model) -> list[Port]:
+    """Return the outputs, as far as they are known before the model runs."""
+    if not isinstance(model, OnnxModel):
+        return []
     return [_port(value) for value in model.graph.model.graph.output]
 
 
-def check_same_ports(dense: OnnxModel, pruned: OnnxModel) -> None:
+def check_same_ports(dense: Model, pruned: Model) -> None:
     """Refuse two models that do not take the same inputs and give the same outputs."""
     for what, ports in (("inputs", input_ports), ("outputs", output_ports)):
         first = [port.name for port in ports(dense)]

@@ -29,6 +29,7 @@ DEVICES = ("auto", "cpu", "cuda")
 CPU = "CPUExecutionProvider"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 ROUNDS = (5, 1001)
+ONNX_RUNTIME, TORCH = "ONNX Runtime", "torch"
 SECONDS = 1.0
 
 
@@ -51,6 +52,21 @@ class InMemory:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class TorchFile:
+    """A file that torch itself runs.
+
+    Args:
+        path: the file.
+        program: whether it is an exported program, not a script.
+        inputs: what it takes, in order.
+    """
+
+    path: Path
+    program: bool
+    inputs: tuple[str, ...]
+
+
 class Runner:
     """A child process with sessions of ONNX Runtime.
 
@@ -66,6 +82,7 @@ class Runner:
         self.timeout = timeout
         self.place: Place | None = None
         self.idle_gpu = False
+        self.engine = ONNX_RUNTIME
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close
         ours, theirs = socket.socketpair()
         self._link = ours
@@ -81,7 +98,7 @@ class Runner:
     def open(
         self,
         key: str,
-        model: Path | bytes,
+        model: Path | bytes | TorchFile,
         weights: Sequence[InMemory] = (),
         memory: int | None = None,
     ) -> dict[str, Any]:
@@ -89,7 +106,7 @@ class Runner:
 
         Args:
             key: what the session is called from now on.
-            model: the file, or the bytes of the skeleton.
+            model: the file, or the bytes of the skeleton, or a file that torch runs.
             weights: where the skeleton's weights lie.
             memory: the descriptor of the memory they lie in.
         """
@@ -103,12 +120,21 @@ class Runner:
         arrays = {}
         if isinstance(model, bytes):
             arrays["model"] = np.frombuffer(model, np.uint8)
+        elif isinstance(model, TorchFile):
+            self.engine = TORCH
+            command |= {"command": "open_torch", "path": str(model.path)}
+            command |= {"program": model.program, "names": list(model.inputs)}
         else:
             command["path"] = str(model)
         answer, _ = self._ask(command, arrays, memory if weights else None)
         if "error" in answer:
-            raise _refusal(answer)
+            raise _refusal(answer, self.engine)
         provider = answer["provider"]
+        if isinstance(model, TorchFile):
+            if self.device == "cuda" and provider == "cpu":
+                raise UnsupportedError("--device cuda: torch finds no GPU", "--device cpu")
+            self.place = Place(provider, worker_count(), answer["runtime"], TORCH)
+            return answer
         if self.device == "cuda" and provider == CPU:
             raise UnsupportedError(
                 "--device cuda: ONNX Runtime has no working GPU here, only the processor",
@@ -122,7 +148,7 @@ class Runner:
         """Run one batch; outputs that are no tensors are left out."""
         answer, outputs = self._ask({"command": "run", "key": key}, feeds)
         if "error" in answer:
-            raise _failure(answer)
+            raise _failure(answer, self.engine)
         return outputs
 
     def time(self, keys: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, list[float]]:
@@ -136,7 +162,7 @@ class Runner:
         }
         answer, _ = self._ask(command, feeds)
         if "error" in answer:
-            raise _failure(answer)
+            raise _failure(answer, self.engine)
         times: dict[str, list[float]] = answer["times"]
         return times
 
@@ -177,7 +203,7 @@ class Runner:
         except TimeoutError as error:
             self._child.kill()
             raise LibraryError(
-                f"ONNX Runtime gave no answer in {self.timeout:.0f} s on this model",
+                f"{self.engine} gave no answer in {self.timeout:.0f} s on this model",
                 "--timeout gives it more",
             ) from error
         except (OSError, EOFError) as error:
@@ -214,7 +240,7 @@ class Runner:
         how = f"of {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
         reason = self._reason()
         return LibraryError(
-            f"ONNX Runtime died {how} on this model", f"it said: {reason}" if reason else None
+            f"{self.engine} died {how} on this model", f"it said: {reason}" if reason else None
         )
 
     def _reason(self) -> str:
@@ -241,20 +267,20 @@ def _words(text: str) -> str:
     return first_words(re.sub(r"\[ONNXRuntimeError\] : \d+ : ", "", text))
 
 
-def _refusal(answer: dict[str, Any]) -> InputError | UnsupportedError:
+def _refusal(answer: dict[str, Any], engine: str) -> InputError | UnsupportedError:
     words = _words(answer["error"])
     if NO_KERNEL in answer["error"] or answer["kind"] == "NotImplemented":
-        return UnsupportedError(f"ONNX Runtime cannot run the model here: {words}")
-    return InputError(f"ONNX Runtime refuses the model: {words}")
+        return UnsupportedError(f"{engine} cannot run the model here: {words}")
+    return InputError(f"{engine} refuses the model: {words}")
 
 
-def _failure(answer: dict[str, Any]) -> InputError | LimitError | UnsupportedError:
+def _failure(
+    answer: dict[str, Any], engine: str
+) -> InputError | LimitError | UnsupportedError:
     text = answer["error"]
     words = _words(text)
     if "allocate" in text.lower() or answer["kind"] == "MemoryError":
-        return LimitError(
-            f"ONNX Runtime ran out of memory: {words}", "--batch 1 needs the least"
-        )
+        return LimitError(f"{engine} ran out of memory: {words}", "--batch 1 needs the least")
     if NO_KERNEL in text or answer["kind"] == "NotImplemented":
-        return UnsupportedError(f"ONNX Runtime cannot run the model here: {words}")
-    return InputError(f"ONNX Runtime cannot run the model on these data: {words}")
+        return UnsupportedError(f"{engine} cannot run the model here: {words}")
+    return InputError(f"{engine} cannot run the model on these data: {words}")

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxprune.errors import InputError, TargetError, about
-from onnxprune.formats.onnx_file import OnnxModel, file_hash, load_onnx
-from onnxprune.formats.onnx_save import Pruner
+from onnxprune.formats.loading import Model, load_model
+from onnxprune.formats.onnx_file import file_hash
+from onnxprune.formats.saving import Pruner
 from onnxprune.outcomes import Latency, Measured
 from onnxprune.planning import Plan, Ratios
 from onnxprune.points import Point, Study
@@ -18,6 +19,7 @@ from onnxprune.sizes import measure
 from onnxprune.trials.checking import DENSE, PRUNED, dense_answers, examining, notes_of
 from onnxprune.trials.examination import Answers, Examination, Progress
 from onnxprune.trials.metrics import Measures
+from onnxprune.trials.staging import TorchVariants, stage, variants_of
 from onnxprune.trials.trial import Trial
 from onnxprune.trials.variants import Variants
 from onnxprune.types import Recipe, Weight
@@ -28,7 +30,8 @@ class Workbench:
     """An open model, the dense model's answers, and all that trying a variant needs.
 
     Args:
-        model: the model.
+        source: the user's file; `model`: what of it runs.
+        model: see above.
         trial: how variants are compared with it.
         examination: the samples and the process that runs the models.
         variants: makes sessions of what recipes leave.
@@ -40,10 +43,11 @@ class Workbench:
     """
 
     path: Path
-    model: OnnxModel
+    source: Model
+    model: Model
     trial: Trial
     examination: Examination
-    variants: Variants
+    variants: Variants | TorchVariants
     answers: Answers
     dense: Measured
     began: float
@@ -122,7 +126,7 @@ class Workbench:
         return Study(
             kind=kind,
             model=str(self.path),
-            sha256=file_hash(self.model.source),
+            sha256=file_hash(self.source.source),
             data=self.examination.facts(),
             place=place,
             measure=name,
@@ -130,7 +134,7 @@ class Workbench:
             points=tuple(points),
             warnings=(*notes_of(self.examination), *warnings),
             latency=latency,
-            sizes=measure(self.model.all_files(), [], exact=False),
+            sizes=measure(self.source.all_files(), [], exact=False),
             seconds=time.perf_counter() - self.began,
         )
 
@@ -146,16 +150,21 @@ def workbench(
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         with about(path):
-            model = stack.enter_context(load_onnx(path))
+            source = load_model(path)
+            stack.callback(source.close)
+        staged = stage(source, trial, stack, whole=True)
+        model = staged.model
         examination = stack.enter_context(examining(trial, model))
+        examination.notes += staged.notes
         with about(path):
-            examination.runner.open(DENSE, path)
+            staged.open(examination.runner, DENSE)
             examination.settle(DENSE, trial.batch)
-        variants = stack.enter_context(Variants(model))
-        answers = dense_answers(trial, examination, model, progress)
+        variants = variants_of(model)
+        stack.callback(variants.close)
+        answers = dense_answers(trial, examination, source, progress)
         dense = _compare_with_itself(examination, answers)
         yield Workbench(
-            path, model, trial, examination, variants, answers, dense, began, planner
+            path, source, model, trial, examination, variants, answers, dense, began, planner
         )
 
 

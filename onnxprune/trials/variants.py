@@ -12,9 +12,9 @@ import onnx
 
 from onnxprune.formats.onnx_data import StoredTensor
 from onnxprune.formats.onnx_file import OnnxModel, refuse_conflict
-from onnxprune.formats.onnx_save import Pruner
 from onnxprune.formats.onnx_tensor import INLINE, TensorRecord
 from onnxprune.formats.onnx_types import STORAGE, element_count, needed_bytes, type_name
+from onnxprune.formats.saving import Pruner
 from onnxprune.formats.wire import read_exactly
 from onnxprune.selection import CHUNK
 from onnxprune.threads import parallel

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
-from onnxprune.formats.onnx_save import Pruner, Saving
+from onnxprune.formats.saving import Pruner, Saving
 from onnxprune.planning import make_plan
 from onnxprune.recipe import make_recipe
 from onnxprune.trials.runner import Runner

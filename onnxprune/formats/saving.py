@@ -10,8 +10,9 @@ import numpy as np
 
 from onnxprune.errors import OnnxpruneError, OutputError
 from onnxprune.formats.files import SourceFile
+from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_data import StoredTensor
-from onnxprune.formats.onnx_file import OnnxModel, load_onnx, refuse_conflict
+from onnxprune.formats.onnx_file import OnnxModel, refuse_conflict
 from onnxprune.formats.onnx_locations import checksum, data_name, relocations
 from onnxprune.formats.onnx_tensor import Run
 from onnxprune.formats.output import Temporary, check_space, copy_range, write_at
@@ -28,7 +29,7 @@ Pruner = Callable[[int, Array], Array]
 Progress = Callable[[int, int], None]
 """(bytes written so far, bytes in all)."""
 
-Accept = Callable[[OnnxModel, OnnxModel, Mapping[str, Pruner]], bool]
+Accept = Callable[[Model, Model, Mapping[str, Pruner]], bool]
 """(the model, its pruned form, what is still to be taken from that) -> may it stay?"""
 
 BLOCK = 1 << 20
@@ -49,19 +50,21 @@ class _Target:
 class Saving:
     """One run of writing a model: its data files first, the model last."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is written where, and who watches it
         self,
-        model: OnnxModel,
+        model: Model,
         output: Path,
         pruners: Mapping[str, Pruner],
         progress: Progress | None = None,
         accept: Accept | None = None,
+        verify: bool = True,
     ) -> None:
         self.model = model
         self.output = output
         self.pruners = pruners
         self.progress = progress
         self.accept = accept
+        self.verify = verify
         self.tallies: dict[str, Tally] = {}
         self._done = 0
         self._total = 0
@@ -95,10 +98,13 @@ class Saving:
             self._fill(target, hashed=True)
             names[source] = name or data_name(self.output, target.sums)
             data.append((target, self.output.with_name(names[source])))
+            assert isinstance(self.model, OnnxModel)
             checksums[source] = checksum(self.model, source, target.temporary)
         main = self._target(self.model.source, self.output, temporaries)
-        main.splices += relocations(self.model, names, checksums)
+        if isinstance(self.model, OnnxModel):
+            main.splices += relocations(self.model, names, checksums)
         self._fill(main, hashed=False)
+        self.model.seal(main.temporary.descriptor, main.tensors, self.output)
         for source in self.model.all_files():
             source.check_unchanged()
         if not self._verify(main, names, data):
@@ -232,14 +238,14 @@ class Saving:
             for location, source in self.model.files.items()
         }
         try:
-            reopened = load_onnx(main.temporary.path, places)
+            reopened = self.model.reopen(main.temporary.path, places, self.verify)
         except OnnxpruneError as error:
             raise OutputError(f"the written model cannot be read back: {error}") from error
         with reopened:
             self._count(reopened)
             return self.accept is None or self.accept(self.model, reopened, {})
 
-    def _count(self, reopened: OnnxModel) -> None:
+    def _count(self, reopened: Model) -> None:
         try:
             found = parallel(lambda path: count_zeros(reopened, path), list(self.pruners))
         except OnnxpruneError as error:

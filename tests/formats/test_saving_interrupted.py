@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from onnxprune.errors import InputError, OutputError
-from onnxprune.formats import onnx_save
+from onnxprune.formats import onnx_file, saving
 from tests.formats.data_files import hashes
 from tests.formats.files_made import FLOAT, one_weight, outside, prune, some, tensor
 
@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_the_old_output(
     (small_disk / "out.onnx").write_bytes(b"old")
     before = hashes(tmp_path)
     if not asked:
-        monkeypatch.setattr(onnx_save, "check_space", lambda folder, needed: None)
+        monkeypatch.setattr(saving, "check_space", lambda folder, needed: None)
     with pytest.raises(OutputError) as caught:
         prune(path, small_disk / "out.onnx", force=True)
     message = caught.value.message
@@ -192,7 +192,7 @@ def test_what_is_read_back_must_have_the_zeros_that_were_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = inline(tmp_path)
-    monkeypatch.setattr(onnx_save, "count_zeros", lambda model, name: 7)
+    monkeypatch.setattr(saving, "count_zeros", lambda model, name: 7)
     with pytest.raises(OutputError, match="100,000 zeros were written, 7 were read back"):
         prune(path, tmp_path / "out.onnx")
     assert set(hashes(tmp_path)) == {str(path)}
@@ -206,7 +206,7 @@ def test_a_file_that_cannot_be_read_back_is_not_put_in_place(
     def refuse(*arguments: object) -> None:
         raise InputError("no model")
 
-    monkeypatch.setattr(onnx_save, "load_onnx", refuse)
+    monkeypatch.setattr(onnx_file, "load_onnx", refuse)
     with pytest.raises(OutputError, match="the written model cannot be read back: no model"):
         prune(path, tmp_path / "out.onnx")
     assert set(hashes(tmp_path)) == {str(path)}

@@ -1,0 +1,50 @@
+"""Opens a model file of whatever form: what it is is told by its content, never by its name."""
+
+from pathlib import Path
+
+from onnxprune.errors import UsageError, about
+from onnxprune.formats.files import open_regular
+from onnxprune.formats.onnx_file import OnnxModel, load_onnx
+from onnxprune.formats.torch_archive import MAGIC
+from onnxprune.formats.torch_file import TorchModel, load_torch
+from onnxprune.formats.wire import read_exactly
+
+Model = OnnxModel | TorchModel
+ONNX = ".onnx"
+OF_TORCH = (".pt", ".pth", ".jit", ".ts", ".pt2")
+
+
+def load_model(path: Path, allow_hardlinks: bool = False) -> Model:
+    """Open a model file and find its weights.
+
+    Args:
+        path: an ONNX file, TorchScript, or an exported program.
+        allow_hardlinks: whether external data may have more than one name.
+    """
+    if is_archive(path):
+        return load_torch(path)
+    return load_onnx(path, allow_hardlinks=allow_hardlinks)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip archive, as those of torch are."""
+    source = open_regular(path)
+    try:
+        head = read_exactly(source.descriptor, 0, min(len(MAGIC), source.size))
+    finally:
+        source.close()
+    return head == MAGIC
+
+
+def wants_onnx(model: Path, output: Path | None) -> bool:
+    """Whether a file of torch's is to be written as ONNX; the other way is refused."""
+    if output is None:
+        return False
+    with about(model):
+        archive = is_archive(model)
+    suffix = output.suffix.lower()
+    if not archive and suffix in OF_TORCH:
+        raise UsageError(
+            f"{output}: an ONNX model is written as one", "name the output with .onnx"
+        )
+    return archive and suffix == ONNX

@@ -1,0 +1,99 @@
+"""Asks a child process what a file of torch's is: loading it may crash, hang, or do anything."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onnxprune.errors import InputError, LibraryError, LimitError
+from onnxprune.formats.verify import first_words
+from onnxprune.types import Layout
+
+TIMEOUT = 300.0
+CHILD = "onnxprune.formats.torch_child"
+WHERE = re.compile(r"^The above operation failed.*|^Traceback.*|^\w*Error: ", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What an operator does with a tensor; see `torch_uses.Use`, whose fields these are."""
+
+    path: str
+    op: str
+    reason: str
+    table: bool
+    shape: tuple[int, ...]
+    outputs: tuple[int, ...]
+    kernel: tuple[int, ...]
+    inputs: tuple[int, ...]
+
+    @property
+    def layout(self) -> Layout:
+        """How the operator reads the values."""
+        return Layout(self.shape, self.outputs, self.kernel, self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is known of a file once it was loaded.
+
+    Args:
+        uses: of its tensors, in the order of its operators.
+        inputs: the names of what it takes.
+        parameters: the paths of the tensors that are trained.
+    """
+
+    uses: tuple[Used, ...]
+    inputs: tuple[str, ...]
+    parameters: tuple[str, ...]
+
+
+def survey(path: Path, program: bool) -> Survey:
+    """Load a file in a child process, and say what its tensors are used for."""
+    answer = ask("survey", path, program)
+    uses = []
+    for each in answer["uses"]:
+        lists = {name: tuple(each[name]) for name in ("shape", "outputs", "kernel", "inputs")}
+        uses.append(Used(**(each | lists)))
+    return Survey(tuple(uses), tuple(answer["inputs"]), tuple(answer["parameters"]))
+
+
+def ask(command: str, path: Path, program: bool, *more: str) -> dict[str, Any]:
+    """Let the child do something with a file, and return its answer."""
+    words = [command, str(path), "program" if program else "script", *more]
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-W", "ignore", "-m", CHILD, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        output, _ = child.communicate(timeout=TIMEOUT)
+    except subprocess.TimeoutExpired as error:
+        raise LimitError(f"torch took more than {TIMEOUT:.0f} s on this model") from error
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.communicate()
+    if child.returncode < 0:
+        names = {each.value: each.name for each in signal.Signals}
+        name = names.get(-child.returncode, f"signal {-child.returncode}")
+        raise LibraryError(f"torch died of {name} on this model")
+    try:
+        answer: dict[str, Any] = json.loads(output)
+    except ValueError as error:
+        raise LibraryError(
+            f"torch ended with code {child.returncode} on this model"
+        ) from error
+    if "objection" in answer:
+        raise InputError(f"torch refuses it: {_said(answer['objection'])}")
+    return answer
+
+
+def _said(objection: str) -> str:
+    """Return what torch says of a file, without where in its own text that was."""
+    return first_words(WHERE.sub("", objection.strip()) or objection)
