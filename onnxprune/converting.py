@@ -18,6 +18,9 @@ from onnxprune.trials.staging import convert_for
 from onnxprune.trials.trial import Trial
 from onnxprune.types import Report
 
+FIXED = "make_fx"
+"""The route that records what a script does, instead of what it could do."""
+
 
 def prune_to_onnx(
     model: Path,
@@ -45,7 +48,7 @@ def prune_to_onnx(
     source.close()
     output = check_output(spelled, [source], settings.force)
     if settings.dry_run:
-        return prune(settings)
+        return prune(replace(settings, output=None))
     with tempfile.TemporaryDirectory(prefix="onnxprune-") as folder:
         pruned = Path(folder, model.name)
         report = prune(replace(settings, output=pruned, force=True))
@@ -56,7 +59,16 @@ def prune_to_onnx(
             _compare(written, made)
         _put(made.path, output)
     verified = f"{report.verified}; its ONNX form computes the same, within {made.error:.1e}"
-    notes = [f"'{path}' is changed by the exporter" for path in made.missing]
+    notes = []
+    if made.route == FIXED:
+        notes.append(
+            "the ONNX file computes what the script did with the example, no other way"
+        )
+    if made.missing:
+        few = ", ".join(f"'{path}'" for path in made.missing[:3])
+        more = ", …" if len(made.missing) > 3 else ""
+        count = len(made.missing)
+        notes.append(f"{count} weights are not in the ONNX file as they are: {few}{more}")
     return replace(
         report,
         output=str(spelled),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnxprune.errors import TargetError, UsageError, about
-from onnxprune.formats.loading import Model, load_model
+from onnxprune.formats.loading import Model, load_model, refuse_form
 from onnxprune.formats.macs import count_macs
 from onnxprune.formats.onnx_file import OnnxModel, file_hash
 from onnxprune.formats.output import check_output
@@ -105,6 +105,7 @@ def rewrite(
     """Open a model, let `decide` choose what goes, write the result and report on it."""
     began = time.perf_counter()
     with about(path), load_model(path, allow_hardlinks=settings.allow_hardlinks) as model:
+        refuse_form(model, settings.output)
         spelled = settings.output or default_output(path)
         output = spelled
         if not settings.dry_run:

@@ -12,6 +12,7 @@ from onnxprune.formats.wire import read_exactly
 Model = OnnxModel | TorchModel
 ONNX = ".onnx"
 OF_TORCH = (".pt", ".pth", ".jit", ".ts", ".pt2")
+PROGRAM_SUFFIX = ".pt2"
 
 
 def load_model(path: Path, allow_hardlinks: bool = False) -> Model:
@@ -37,14 +38,20 @@ def is_archive(path: Path) -> bool:
 
 
 def wants_onnx(model: Path, output: Path | None) -> bool:
-    """Whether a file of torch's is to be written as ONNX; the other way is refused."""
-    if output is None:
+    """Whether a file of torch's is to be written as ONNX."""
+    if output is None or output.suffix.lower() != ONNX:
         return False
     with about(model):
-        archive = is_archive(model)
-    suffix = output.suffix.lower()
-    if not archive and suffix in OF_TORCH:
-        raise UsageError(
-            f"{output}: an ONNX model is written as one", "name the output with .onnx"
-        )
-    return archive and suffix == ONNX
+        return is_archive(model)
+
+
+def refuse_form(model: Model, output: Path | None) -> None:
+    """Refuse a name for the output that says it has another form than it will."""
+    suffix = "" if output is None else output.suffix.lower()
+    if isinstance(model, OnnxModel):
+        if suffix in OF_TORCH:
+            hint = "name the output with .onnx"
+            raise UsageError(f"{output}: an ONNX model is written as one", hint)
+    elif (suffix == PROGRAM_SUFFIX) != model.is_program and suffix in OF_TORCH:
+        hint = f"name the output with {PROGRAM_SUFFIX if model.is_program else OF_TORCH[0]}"
+        raise UsageError(f"{output}: {model.kind} is written as it is", hint)

@@ -21,6 +21,9 @@ from onnxprune.formats.wire import Frame
 from onnxprune.types import Array, Skipped, Weight
 
 
+ELSEWHERE = "not in the file under its own name"
+
+
 @dataclass(slots=True, eq=False)
 class TorchModel:
     """An open TorchScript file or exported program.
@@ -154,6 +157,8 @@ def _find_weights(model: TorchModel) -> None:
         elif region.size > 1:
             model.skipped.append(Skipped(region.path, reason, region.size))
     model.skipped += [Skipped(path, reason) for path, reason in unusable]
+    elsewhere = [used.path for used in model.survey.uses if used.path not in model.views]
+    model.skipped += [Skipped(path, ELSEWHERE) for path in dict.fromkeys(elsewhere)]
     _find_conflicts(model, regions)
 
 

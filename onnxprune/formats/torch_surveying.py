@@ -96,4 +96,6 @@ def ask(command: str, path: Path, program: bool, *more: str) -> dict[str, Any]:
 
 def _said(objection: str) -> str:
     """Return what torch says of a file, without where in its own text that was."""
+    if "Traceback of TorchScript" in objection:  # its own code failed; why is said at the end
+        objection = objection.strip().rpartition("\n")[2].removeprefix("builtins.")
     return first_words(WHERE.sub("", objection.strip()) or objection)

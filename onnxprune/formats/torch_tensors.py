@@ -62,6 +62,8 @@ def divide(
     unusable = []
     for path in dict.fromkeys([*first, *views]):
         view = views[path]
+        if not all(view.shape):
+            continue
         order = dense_order(view.shape, view.stride)
         alike = len(kinds[view.storage.key]) == 1
         if order is None or not alike:
@@ -72,8 +74,6 @@ def divide(
         region = Region(
             view.storage.key, view.offset, view.storage.kind, shape, [path], order != plain
         )
-        if not region.size:
-            continue
         key = (region.key, region.start, region.size)
         if key in found:
             found[key].paths.append(path)

@@ -4,6 +4,7 @@ import io
 import pickle
 import random
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -142,7 +143,11 @@ def whole(*body: bytes) -> bytes:
 
 def plain(value: Any) -> bytes:
     """Return what a pickle has for a number, a text, or a list of these."""
-    return pickle.dumps(value, 2)[2:-1]
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, 2)
+    pickler.fast = True  # without putting anything aside
+    pickler.dump(value)
+    return buffer.getvalue()[2:-1]
 
 
 def row(*values: bytes) -> bytes:
@@ -249,7 +254,8 @@ class Quantized(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = torch.ao.nn.quantized.Linear(4, 8)
+        with warnings.catch_warnings(action="ignore"):
+            self.linear = torch.ao.nn.quantized.Linear(4, 8)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x)

@@ -182,6 +182,23 @@ def test_becoming_onnx_takes_an_example(tmp_path: Path, run: Any) -> None:
     assert report["bytes"]["after"] == (tmp_path / "out.onnx").stat().st_size
 
 
+def test_a_dry_run_of_becoming_onnx_writes_nothing(tmp_path: Path) -> None:
+    path = saved(tmp_path, "small", "trace")
+    data = onnxprune.trial(samples(), batch=2, device="cpu")
+    report = pruned(path, output=tmp_path / "out.onnx", data=data, dry_run=True)
+    assert report.output is None
+    assert report.mask_zeros == round(0.5 * report.size)
+    assert [each.name for each in tmp_path.iterdir()] == ["small.pt"]
+
+
+def test_a_name_that_promises_another_form_is_refused(tmp_path: Path) -> None:
+    script, program = saved(tmp_path, "small"), saved(tmp_path, "small", "program")
+    with pytest.raises(UsageError, match=r"out\.pt2: TorchScript is written as it is"):
+        pruned(script, output=tmp_path / "out.pt2")
+    with pytest.raises(UsageError, match=r"out\.pt: an exported program is written as it is"):
+        pruned(program, output=tmp_path / "out.pt")
+
+
 def test_what_does_not_become_onnx_leaves_the_old_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
