@@ -20,7 +20,6 @@ from onnxprune.formats.trust import require_trust
 from onnxprune.formats.wire import Frame
 from onnxprune.types import Array, Skipped, Weight
 
-
 ELSEWHERE = "not in the file under its own name"
 
 

@@ -32,6 +32,7 @@ from tests.formats.torch_made import (
     whole,
     zipped,
 )
+from tests.torchscript.nets import loaded
 
 Run = Callable[..., Ran]
 ROWS = torch.ones(1, 4)
@@ -175,7 +176,7 @@ CASES: dict[str, tuple[str, Callable[[Path], object], int, str]] = {
         4,
         "a member of the archive has a name that leaves it",
     ),
-    "damaged": ("model.pt", damaged, 4, "a pickle in it calls torch._utils."),
+    "damaged": ("model.pt", damaged, 3, "'data.pkl' in the archive is damaged"),
     "nested": (
         "model.pt",
         lambda path: path.write_bytes(zipped({"m/data.pkl": whole(b"]" * 300 + b"a" * 299)})),
@@ -185,7 +186,7 @@ CASES: dict[str, tuple[str, Callable[[Path], object], int, str]] = {
     "control characters": (
         "model.pt",
         lambda path: path.write_bytes(
-            zipped({"m/data.pkl": whole(called("a\x1b[31m\r.\x07b\u2028" + "c" * 9000))})
+            zipped({"m/data.pkl": whole(called("a\x1b[31m\r.\x07b" + "c" * 9000))})
         ),
         4,
         "a pickle in it calls ",
@@ -230,9 +231,7 @@ def test_a_bad_file_has_its_exit_code_and_one_line(case: str, run: Run, place: P
     start = time.perf_counter()
     for words in (
         [name, *FULL],
-        [name, *FULL, "-o", "out.onnx"],
         ["inspect", name],
-        ["mask", "export", name, "-o", "masks.npz"],
     ):
         check_refused(run(*words), code, message)
     assert time.perf_counter() - start < 10
@@ -263,19 +262,12 @@ def test_a_trusted_script_is_pruned_in_place(run: Run, place: Path) -> None:
     before = Path("model.pt").read_bytes()
     ran = run("model.pt", "-s", "0.5", "--trust-model", "-o", "out.pt", "--json")
     assert (ran.code, ran.err) == (0, "")
-    assert json.loads(ran.out)["total"]["zeros"] == 16
+    assert [each["zeros"] for each in json.loads(ran.out)["tensors"]] == [16]
     assert Path("model.pt").read_bytes() == before
-    module = nets_loaded(Path("out.pt"))
+    module = loaded(Path("out.pt"))
     assert int((module.weight == 0).sum()) == 16
     with zipfile.ZipFile("out.pt") as z:
         assert z.testzip() is None
-
-
-def nets_loaded(path: Path) -> nn.Module:
-    from tests.torchscript.nets import loaded
-
-    module: nn.Module = loaded(path)
-    return module
 
 
 def test_a_trusted_program_is_pruned_in_place(run: Run, place: Path) -> None:
@@ -291,7 +283,7 @@ def test_what_a_trusted_file_prints_is_no_part_of_the_report(run: Run, place: Pa
     nets.scripted(Path("model.pt"), Nested())
     ran = run("inspect", "model.pt", "--trust-model", "--json")
     assert (ran.code, ran.err) == (0, "")
-    assert [each["path"] for each in json.loads(ran.out)["weights"]] == ["head.weight"]
+    assert [each["name"] for each in json.loads(ran.out)["tensors"]] == ["head.weight"]
 
 
 def test_a_file_that_fails_while_it_is_loaded_is_refused(run: Run, place: Path) -> None:
