@@ -24,6 +24,16 @@ class SourceFile:
         """Close the descriptor."""
         os.close(self.descriptor)
 
+    def check_in_place(self) -> None:
+        """Refuse a file whose name leads to another one by now."""
+        self.check_unchanged()
+        try:
+            state = _state(os.stat(self.path))
+        except OSError:
+            state = (0, 0, 0, 0)
+        if state != self.state:
+            raise InputError(f"{self.path.name} changed while it was read")
+
     def check_unchanged(self) -> None:
         """Refuse a file that was written to while we worked on it."""
         if _state(os.fstat(self.descriptor)) != self.state:

@@ -39,16 +39,22 @@ def survey(path: Path, program: bool) -> dict[str, Any]:
         loaded = load_program(path)
         found = survey_program(loaded)
         names, parameters = input_names(loaded), list(loaded.graph_signature.parameters)
+        frozen = False
     else:
         from onnxprune.formats.script_constants import name_constants
-        from onnxprune.formats.torchscript import arguments_of, open_script, survey_script
+        from onnxprune.formats.torchscript import (
+            arguments_of,
+            is_frozen,
+            open_script,
+            survey_script,
+        )
 
         script = open_script(path)
         found = survey_script(script, name_constants(path, script.constants))
         names = [name for name, _ in arguments_of(script)]
-        parameters = list(script.parameters)
+        parameters, frozen = list(script.parameters), is_frozen(script.module)
     uses = [asdict(use) for use in found.found]
-    return {"uses": uses, "inputs": names, "parameters": parameters}
+    return {"uses": uses, "inputs": names, "parameters": parameters, "frozen": frozen}
 
 
 def load(path: Path, program: bool) -> dict[str, Any]:

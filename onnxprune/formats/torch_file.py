@@ -12,7 +12,14 @@ from onnxprune.formats.onnx_tensor import TensorRecord
 from onnxprune.formats.onnx_types import FLOATS, NAMES, NUMPY_NAMES, STORAGE
 from onnxprune.formats.output import write_at
 from onnxprune.formats.torch_archive import TorchArchive, checksum_of
-from onnxprune.formats.torch_content import BITS, PROGRAM, kind_of, plain_paths, stored_tensors
+from onnxprune.formats.torch_content import (
+    BITS,
+    CONSTANTS,
+    PROGRAM,
+    kind_of,
+    plain_paths,
+    stored_tensors,
+)
 from onnxprune.formats.torch_pickle import StoredView
 from onnxprune.formats.torch_surveying import Survey, ask, survey
 from onnxprune.formats.torch_tensors import Region, divide
@@ -124,7 +131,8 @@ def _open(path: Path, known: Survey | None) -> TorchModel:
         if known is None:
             require_trust(kind)
             known = survey(path, kind == PROGRAM)
-            source.check_unchanged()
+            # The child opened it by its name.
+            source.check_in_place()
         model = TorchModel(source, kind, archive, known, views=views)
         _find_weights(model)
     except OnnxpruneError:
@@ -163,7 +171,8 @@ def _find_weights(model: TorchModel) -> None:
 
 def _reason(model: TorchModel, region: Region, trained: set[str]) -> str | None:
     """Say why values are left alone, if they are."""
-    if trained and trained.isdisjoint(region.paths):
+    constant = model.survey.frozen and region.path.startswith(CONSTANTS)
+    if trained and not constant and trained.isdisjoint(region.paths):
         return "a buffer, which is not trained"
     if not any(not use.reason for use in region.uses):
         return region.uses[0].reason if region.uses else "not used by any operator"

@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxprune.errors import InputError, LibraryError, LimitError
-from onnxprune.formats.verify import first_words
+from onnxprune.formats.verify import first_words, signal_name
 from onnxprune.types import Layout
 
 TIMEOUT = 300.0
@@ -45,11 +44,13 @@ class Survey:
         uses: of its tensors, in the order of its operators.
         inputs: the names of what it takes.
         parameters: the paths of the tensors that are trained.
+        frozen: whether a script's parameters have become constants, all or some of them.
     """
 
     uses: tuple[Used, ...]
     inputs: tuple[str, ...]
     parameters: tuple[str, ...]
+    frozen: bool = False
 
 
 def survey(path: Path, program: bool) -> Survey:
@@ -59,7 +60,8 @@ def survey(path: Path, program: bool) -> Survey:
     for each in answer["uses"]:
         lists = {name: tuple(each[name]) for name in ("shape", "outputs", "kernel", "inputs")}
         uses.append(Used(**(each | lists)))
-    return Survey(tuple(uses), tuple(answer["inputs"]), tuple(answer["parameters"]))
+    names, parameters = tuple(answer["inputs"]), tuple(answer["parameters"])
+    return Survey(tuple(uses), names, parameters, bool(answer["frozen"]))
 
 
 def ask(command: str, path: Path, program: bool, *more: str) -> dict[str, Any]:
@@ -80,9 +82,7 @@ def ask(command: str, path: Path, program: bool, *more: str) -> dict[str, Any]:
             child.kill()
             child.communicate()
     if child.returncode < 0:
-        names = {each.value: each.name for each in signal.Signals}
-        name = names.get(-child.returncode, f"signal {-child.returncode}")
-        raise LibraryError(f"torch died of {name} on this model")
+        raise LibraryError(f"torch died of {signal_name(-child.returncode)} on this model")
     try:
         answer: dict[str, Any] = json.loads(output)
     except ValueError as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, strided
 
 from onnxprune.formats.torch_tensors import dense_order
 
@@ -83,7 +83,7 @@ class Uses:
         self.found: list[Use] = []
         self._bases: dict[int, list[tuple[str, Tensor]]] = {}
         for path, tensor in tensors.items():
-            if tensor.numel() and tensor.is_floating_point():
+            if _is_plain(tensor) and tensor.is_floating_point():
                 pointer = tensor.untyped_storage().data_ptr()
                 self._bases.setdefault(pointer, []).append((path, tensor))
 
@@ -121,7 +121,7 @@ class Uses:
 
     def _base(self, value: Any) -> tuple[str, Tensor] | None:
         """Return the smallest tensor of the file that a view shows values of."""
-        if not isinstance(value, Tensor) or not value.numel() or value.is_sparse:
+        if not isinstance(value, Tensor) or not _is_plain(value):
             return None
         start, end = _region(value)
         found = [
@@ -130,6 +130,11 @@ class Uses:
             if _region(tensor)[0] <= start and end <= _region(tensor)[1]
         ]
         return min(found, key=lambda each: each[1].numel(), default=None)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor has values that lie in a storage."""
+    return tensor.layout == strided and tensor.numel() > 0 and not tensor.is_quantized
 
 
 def read(

@@ -32,8 +32,12 @@ def load_script(path: Path) -> Any:
     """Load a script, to be run as it is used."""
     with quiet():
         module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-        # Frozen modules have lost what tells training from use.
-        return module.eval() if hasattr(module, "training") else module
+        return module if is_frozen(module) else module.eval()
+
+
+def is_frozen(module: Any) -> bool:
+    """Whether parameters have become constants: then nothing tells training from use."""
+    return not hasattr(module, "training")
 
 
 @contextmanager

@@ -73,6 +73,12 @@ class Verification:
             self._failure = error
 
 
+def signal_name(number: int) -> str:
+    """Return what a signal is called; not all of them have a name."""
+    names = {each.value: each.name for each in signal.Signals}
+    return names.get(number, f"signal {number}")
+
+
 def first_words(text: str) -> str:
     """Cut a library's message to its first sentence, without escape codes or paths."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
@@ -99,7 +105,7 @@ def _communicate(child: "subprocess.Popen[bytes]", data: bytes, who: str) -> dic
             f"{who} took more than {TIMEOUT:.0f} s on this model", "--no-verify skips it"
         ) from error
     if child.returncode < 0:
-        name = signal.Signals(-child.returncode).name
+        name = signal_name(-child.returncode)
         raise LibraryError(f"{who} died of {name} on this model", "--no-verify skips it")
     try:
         answer: dict[str, Any] = json.loads(output)

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import socket
 import struct
 import subprocess
@@ -18,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from onnxprune.errors import InputError, LibraryError, LimitError, UnsupportedError, UsageError
-from onnxprune.formats.verify import NO_KERNEL, first_words
+from onnxprune.formats.verify import NO_KERNEL, first_words, signal_name
 from onnxprune.outcomes import Place
 from onnxprune.threads import worker_count
 from onnxprune.types import Array
@@ -237,7 +236,7 @@ class Runner:
 
     def _death(self) -> LibraryError:
         code = self._child.wait()
-        how = f"of {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+        how = f"of {signal_name(-code)}" if code < 0 else f"with code {code}"
         reason = self._reason()
         return LibraryError(
             f"{self.engine} died {how} on this model", f"it said: {reason}" if reason else None

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from onnxprune.errors import UnsafeError
+from onnxprune.errors import InputError, UnsafeError
+from onnxprune.formats import torch_file
 from onnxprune.formats.torch_file import TorchModel, load_torch
+from onnxprune.formats.torch_surveying import Survey
 from onnxprune.formats.trust import trusting
 from tests.torchscript.nets import loaded, made, quiet, saved
 
@@ -146,3 +148,47 @@ def test_the_file_is_what_torch_loads(tmp_path: Path) -> None:
         for weight in model.weights:
             wanted = state[weight.path].detach().reshape(-1).numpy()
             assert np.array_equal(model.values(weight.path, 0, weight.size), wanted)
+
+
+def test_sparse_buffers_are_no_hindrance(tmp_path: Path) -> None:
+    net = torch.nn.Linear(4, 3)
+    for name, layout in (("a", torch.sparse_coo), ("b", torch.sparse_csr)):
+        with quiet():
+            net.register_buffer(name, torch.eye(3).to_sparse(layout=layout))
+    path = tmp_path / "net.pt"
+    with quiet():
+        try:
+            torch.jit.save(torch.jit.trace(net, torch.randn(2, 4)), path)
+        except RuntimeError as error:
+            pytest.skip(f"torch does not save it: {error}")
+    with opened(path) as model:
+        assert [weight.path for weight in model.weights] == ["weight"]
+
+
+def test_a_file_that_is_replaced_while_it_is_looked_at_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path, "small")
+    known = torch_file.survey
+
+    def replaced(file: Path, program: bool) -> Survey:
+        found = known(file, program)
+        copy = file.with_suffix(".new")
+        copy.write_bytes(file.read_bytes())
+        copy.replace(file)
+        return found
+
+    monkeypatch.setattr(torch_file, "survey", replaced)
+    with pytest.raises(InputError, match=r"small\.pt changed while it was read"):
+        opened(path)
+
+
+def test_what_freezing_left_of_parameters_hides_no_constants(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    with quiet():
+        scripted = torch.jit.script(torch.nn.MultiheadAttention(8, 2, batch_first=True).eval())
+        torch.jit.save(torch.jit.freeze(scripted), path)
+    with opened(path) as model:
+        shapes = sorted(weight.shape for weight in model.weights)
+        assert shapes == [(8, 8), (24, 8)]
+        assert any(weight.path.startswith("CONSTANTS.c") for weight in model.weights)
