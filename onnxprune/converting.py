@@ -1,6 +1,5 @@
 """Writes what was pruned of a file of torch's as an ONNX file."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -108,7 +107,6 @@ def _put(made: Path, output: Path) -> None:
             while at < source.size:
                 left = source.size - at
                 at += copy_range(source.descriptor, temporary.descriptor, at, at, left, output)
-            os.fsync(temporary.descriptor)
             temporary.commit()
     finally:
         source.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onnxprune.errors import UnsupportedError
+from onnxprune.errors import LibraryError, LimitError, UnsupportedError
 from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx, refuse_conflict
 from onnxprune.formats.saving import Pruner, Saving
@@ -60,7 +60,7 @@ def stage(
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="onnxprune-"))
     try:
         made = convert_for(model, trial, Path(folder, "model.onnx"))
-    except UnsupportedError as error:
+    except (UnsupportedError, LibraryError, LimitError) as error:
         return Staged(model, (f"{model.kind} runs in torch: {error.message}",))
     converted = stack.enter_context(load_onnx(made.path))
     if whole:

@@ -121,6 +121,20 @@ def test_studies_try_what_files_would_give(engine: str, tmp_path: Path) -> None:
     )
 
 
+def test_a_conversion_that_dies_leaves_torch_to_run_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> Any:
+        raise LibraryError("torch died of SIGSEGV on this model")
+
+    monkeypatch.setattr(staging, "convert", die)
+    path = saved(tmp_path, "small", "trace")
+    with trusting(True):
+        result = onnxprune.check(path, path, trial()).result
+    assert result.place.engine == "torch"
+    assert "TorchScript runs in torch: torch died of SIGSEGV on this model" in result.warnings
+
+
 def test_a_state_is_as_in_the_file_for_every_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
