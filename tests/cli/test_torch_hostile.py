@@ -405,7 +405,7 @@ def test_a_file_that_changes_while_torch_loads_it_is_refused(
     good(Path("model.pt"))
     child(
         "open(sys.argv[2], 'ab').write(b'x')\n"
-        'print(\'{"uses": [], "inputs": [], "parameters": []}\')'
+        'print(\'{"uses": [], "inputs": [], "parameters": [], "frozen": false}\')'
     )
     check_refused(run("model.pt", *FULL, "--trust-model"), 3, "changed while it was read")
 
