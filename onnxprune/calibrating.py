@@ -31,7 +31,7 @@ from onnxprune.statistics.collecting import Collector
 from onnxprune.statistics.estimation import Estimation, device_name, find_device
 from onnxprune.statistics.ranks import Ranks, join_ranks
 from onnxprune.statistics.sharing import Shared, measure_ordered
-from onnxprune.translating import EVERY, Places, Translated, as_onnx
+from onnxprune.translating import Places, Translated, as_onnx
 from onnxprune.trials.ports import input_ports
 from onnxprune.trials.runner import TIMEOUT
 from onnxprune.trials.trial import Trial
@@ -95,14 +95,14 @@ class Calibrator:
                 f"{score.name} measures the model on samples", "--data SET names them"
             )
         chosen = [weight.path for weight in select(recipe, weights).weights]
-        looked: Model = model
-        places: Places = {path: (path, EVERY) for path in chosen}
+        looked, paths = model, chosen
+        places: Places | None = None
         if isinstance(model, TorchModel) and not needs_samples:
             looked, places = self._as_onnx(model, chosen)
-        paths = [name for name, _ in places.values()]
+            paths = [name for name, _ in places.values()]
         collector, parity = self._collector(looked, recipe, paths, needs_samples)
         measuring: Measuring = collector
-        if looked is not model:
+        if places is not None:
             measuring = Translated(collector, places)
         elif needs_samples and not self.company.alone:
             measuring = Shared(collector, self.company)

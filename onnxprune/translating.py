@@ -18,9 +18,6 @@ from onnxprune.types import Array
 Places = dict[str, tuple[str, Array]]
 """For a weight, its tensor in another form of the model, and where each value of that is from."""
 
-EVERY = np.arange(0)
-"""The order of values that stay where they are."""
-
 
 class Translated:
     """A collector of a converted model, asked and answering in the terms of its source.
@@ -89,7 +86,7 @@ def as_onnx(
     for weight in model.weights:
         name = made.names.get(weight.path, "")
         order = None
-        if name in known:
+        if name in known and name not in (taken for taken, _ in places.values()):
             order = _order(
                 model.values(weight.path, 0, weight.size),
                 converted.values(name, 0, known[name].size),

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from onnxprune.formats.files import open_regular
@@ -12,6 +11,7 @@ from onnxprune.formats.onnx_types import STORAGE
 from onnxprune.formats.torch_archive import TorchArchive
 from onnxprune.formats.torch_content import CONSTANTS
 from onnxprune.formats.torch_pickle import StoredView, unpickle, views
+from onnxprune.formats.torchscript import bits_of
 from onnxprune.formats.wire import read_exactly
 
 
@@ -33,17 +33,11 @@ def name_constants(path: Path, constants: Iterable[Tensor]) -> dict[str, Tensor]
         source.close()
     found = {}
     for tensor in constants:
-        names = waiting.get(_bits(tensor), [])
+        _, *told = bits_of(tensor)  # the file has another name for its type
+        names = waiting.get(tuple(told), [])
         if names:
             found[names.pop(0)] = tensor
     return found
-
-
-def _bits(tensor: Tensor) -> tuple[object, ...]:
-    if not tensor.numel():
-        return tuple(tensor.shape), b""
-    flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
-    return tuple(tensor.shape), flat.numpy().tobytes()
 
 
 def _stored_bits(archive: TorchArchive, view: StoredView) -> tuple[object, ...]:

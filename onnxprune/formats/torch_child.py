@@ -61,7 +61,7 @@ def survey(path: Path, program: bool) -> dict[str, Any]:
 
         script = open_script(path)
         found = survey_script(script, name_constants(path, script.constants))
-        names = [name for name, _ in arguments_of(script)]
+        names = [name for name, _ in arguments_of(script.module)]
         parameters, frozen = list(script.parameters), is_frozen(script.module)
     uses = [asdict(use) for use in found.found]
     return {"uses": uses, "inputs": names, "parameters": parameters, "frozen": frozen}

@@ -26,13 +26,13 @@ from torch.utils import _pytree as pytree
 
 from onnxprune.errors import InputError, LimitError, UnsupportedError, UsageError
 from onnxprune.formats import torch_matching as matching
-from onnxprune.formats.torchscript import load_script, plainly, program_of, types_of
+from onnxprune.formats.torchscript import arguments_of, load_script, plainly, program_of
 from onnxprune.formats.verify import first_words
 from onnxprune.types import Array
 
 SCRIPT_ROUTES = ("tracing", "torch.export", "make_fx")
 PROGRAM_FILES = ("/archive_format", "serialized_exported_program.json")
-NUMBERS = {"int", "float", "bool", "number", "Scalar"}
+NUMBERS = {"IntType", "FloatType", "BoolType", "NumberType"}
 TOLERANCE = 1e-5
 Values = tuple[Any, ...]
 LIMIT = int(1.9 * 2**30)
@@ -240,7 +240,7 @@ def _silence() -> Iterator[None]:
 
 
 def _script_arguments(module: Any) -> list[tuple[str, bool]]:
-    return [(name, spelled in NUMBERS) for name, spelled in types_of(module)]
+    return [(name, kind in NUMBERS) for name, kind in arguments_of(module)]
 
 
 def _convert_script(job: _Job, values: Values, dynamic: bool) -> onnx.ModelProto:

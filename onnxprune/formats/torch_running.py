@@ -107,7 +107,7 @@ class _Script:
         self._forward: Callable[..., Any] = self._script.module
         if constants:
             self._forward = torchscript.with_constants(self._script, constants)
-        self._kinds = torchscript.arguments_of(self._script)
+        self._kinds = torchscript.arguments_of(self._script.module)
         self._mutates = torchscript.mutates(self._script)
         self._saved = contextlib.ExitStack()
         # What is not given anew is set anew: forward may change it.
@@ -125,9 +125,9 @@ class _Script:
         """Compute forward."""
         jit, script = self._jit, self._script
         for path, value in self._plain.items():
-            jit.place_attribute(script, path, value)
+            jit.place(script, path, value)
         for path, kept in self._kept.items():
-            jit.place_tensor(script, path, given[path] if path in given else kept.clone())
+            jit.place(script, path, given[path] if path in given else kept.clone())
         kinds = zip(self._kinds, arguments, strict=False)
         values = [
             NUMBERS[kind](each) if kind in NUMBERS else each for (_, kind), each in kinds

@@ -140,16 +140,11 @@ def survey_script(script: Script, constants: Mapping[str, Tensor]) -> Uses:
     return uses
 
 
-def arguments_of(script: Script) -> list[tuple[str, str]]:
+def arguments_of(module: Any) -> list[tuple[str, str]]:
     """Return what forward takes: names and kinds of types."""
     with quiet():
-        schema = script.module._c._get_method("forward").schema
+        schema = module._c._get_method("forward").schema
     return [(each.name, each.type.kind()) for each in schema.arguments[1:]]
-
-
-def types_of(module: Any) -> list[tuple[str, str]]:
-    """Return what forward takes: names and types as they are spelled."""
-    return [(each.name, str(each.type)) for each in module.forward.schema.arguments[1:]]
 
 
 def program_of(module: Any, values: tuple[Any, ...], sizes: tuple[Any, ...]) -> Any:
@@ -178,17 +173,17 @@ def bits_of(tensor: Tensor) -> tuple[Any, ...]:
     return str(tensor.dtype), tuple(tensor.shape), plain.numpy().tobytes()
 
 
-def place_tensor(script: Script, path: str, tensor: Tensor) -> None:
-    """Put a tensor where a path leads to, whatever type and gradient it has."""
+def place(script: Script, path: str, value: Any) -> None:
+    """Put a value where a path leads to: a tensor, whatever gradient it has, or a number."""
     *modules, last = path.split(".")
-    holder, name = script.module, last
+    holder = script.module
     for number, each in enumerate(modules):
         inner = getattr(holder, each)
         if isinstance(inner, list):
-            _place_in_list(holder, each, [*modules[number + 1 :], last], tensor)
+            _place_in_list(holder, each, [*modules[number + 1 :], last], value)
             return
         holder = inner
-    holder._c.setattr(name, tensor)
+    holder._c.setattr(last, value)
 
 
 def read_attribute(script: Script, path: str) -> Any:
@@ -197,15 +192,6 @@ def read_attribute(script: Script, path: str) -> Any:
     for each in path.split("."):
         value = value[int(each)] if isinstance(value, list | tuple) else getattr(value, each)
     return value
-
-
-def place_attribute(script: Script, path: str, value: Any) -> None:
-    """Set a number or a truth that a script keeps."""
-    *modules, last = path.split(".")
-    holder = script.module
-    for each in modules:
-        holder = getattr(holder, each)
-    holder._c.setattr(last, value)
 
 
 def with_constants(script: Script, names: Mapping[str, Tensor]) -> Callable[..., Any]:

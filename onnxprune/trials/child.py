@@ -1,7 +1,7 @@
 """Runs as a process of its own: ONNX Runtime sessions that its parent opens, feeds and times.
 
-Started as a script with the descriptor of a socket. It imports nothing of the package, so that
-whatever happens here is the runtime's doing. Each message is a length, a JSON header and the
+Started as a script with the descriptor of a socket. It imports nothing of the package, unless torch
+has to run a file, so that whatever happens here is the runtime's doing. Each message is a length, a JSON header and the
 bytes of the arrays that the header lists; weights come as the descriptor of their memory.
 """
 

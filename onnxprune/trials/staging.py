@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,11 +66,14 @@ def stage(
     converted = stack.enter_context(load_onnx(made.path))
     if whole:
         there = {weight.path: weight for weight in converted.weights}
+        own = Counter(made.names.values())
         changed = [
-            weight.path for weight in model.weights if made.names.get(weight.path) not in there
+            weight.path
+            for weight in model.weights
+            if made.names.get(weight.path) not in there or own[made.names[weight.path]] > 1
         ]
         if changed:
-            reason = f"what the exporter makes of it has no '{changed[0]}'"
+            reason = f"what the exporter makes of it has no '{changed[0]}' of its own"
             return Staged(model, (f"{model.kind} runs in torch: {reason}",))
         # A buffer may look like a weight there, and the order may be another one.
         converted.weights = [there[made.names[weight.path]] for weight in model.weights]

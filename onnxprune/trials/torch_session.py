@@ -51,7 +51,7 @@ class TorchSession:
         else:
             script = open_script(path)
             script.module.to(self.device)
-            self._kinds = dict(arguments_of(script))
+            self._kinds = dict(arguments_of(script.module))
             self._fresh = _fresh(script)
 
     def compute(self, feeds: Mapping[str, Array]) -> dict[str, Array]:

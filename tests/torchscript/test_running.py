@@ -49,7 +49,7 @@ def pruned(path: Path, **more: Any) -> Report:
         "verify": False,
         "output": path.with_name(f"out{path.suffix}"),
     }
-    return onnxprune.prune(path, 0.5, "lamp", **given | more)
+    return onnxprune.prune(path, **{"sparsity": 0.5, "method": "lamp"} | given | more)
 
 
 def native_outputs(path: Path, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -133,6 +133,26 @@ def test_a_conversion_that_dies_leaves_torch_to_run_the_file(
         result = onnxprune.check(path, path, trial()).result
     assert result.place.engine == "torch"
     assert "TorchScript runs in torch: torch died of SIGSEGV on this model" in result.warnings
+
+
+def test_weights_that_an_exporter_merges_are_pruned_apart(tmp_path: Path) -> None:
+    layers = [torch.nn.Linear(6, 6, bias=False) for _ in range(2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    net = torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1])
+    path = tmp_path / "twins.pt"
+    with quiet():
+        torch.jit.save(torch.jit.trace(net, torch.randn(2, 6)), path)
+    x = np.random.default_rng(4).standard_normal((8, 6)).astype(np.float32)
+    given = onnxprune.trial({"input": x}, batch=4, device="cpu", latency=False)
+    with trusting(True):
+        study = onnxprune.sweep(path, given, ["random"], [0.5])
+        report = pruned(path, method="random", sparsity=0.5)
+        checked = onnxprune.check(path, str(report.output), given).result
+    assert (study.points[0].zeros, study.points[0].size) == (36, 72)
+    (found,), (wanted,) = (
+        each.outputs for each in (study.points[0].measured, checked.measured) if each
+    )
+    assert found.max_abs == pytest.approx(wanted.max_abs, rel=1e-4)
 
 
 def test_a_state_is_as_in_the_file_for_every_batch(
