@@ -6,9 +6,10 @@ from onnxprune.version import __version__
 
 if TYPE_CHECKING:
     from onnxprune import masks
-    from onnxprune.api import inspect, methods, prune
+    from onnxprune.api import inspect, prune
     from onnxprune.errors import GateFailed, OnnxpruneError
     from onnxprune.formats.trust import trusting
+    from onnxprune.listing import methods
     from onnxprune.outcomes import CheckReport
     from onnxprune.points import Study
     from onnxprune.registry import allocation, method
@@ -46,7 +47,7 @@ _HOMES = {
     "inspect": "api",
     "masks": "masks",
     "method": "registry",
-    "methods": "api",
+    "methods": "listing",
     "prune": "api",
     "search": "studying",
     "sensitivity": "studying",

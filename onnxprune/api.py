@@ -1,19 +1,18 @@
 """The commands as Python functions: the same options, reports and errors."""
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from onnxprune.errors import about
-from onnxprune.formats.loading import load_model
+from onnxprune.formats.loading import Model
 from onnxprune.formats.trust import trusting
-from onnxprune.planning import resolve
-from onnxprune.pruning import Planner, Settings, inspect_file, plan_weights, prune_file
-from onnxprune.ranked import ALONE, Company, Dismissed, company
+from onnxprune.gradual import GradualPlan
+from onnxprune.planners import assist, planning
+from onnxprune.planning import Plan
+from onnxprune.pruning import Settings, inspect_file, prune_file
+from onnxprune.ranked import company
 from onnxprune.recipe import make_recipe
-from onnxprune.registry import Entry, entries
 from onnxprune.types import Recipe, Report
 
 if TYPE_CHECKING:
@@ -45,6 +44,17 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
     loss: str | None = None,
     bn: str | None = None,
     curvature: str | None = None,
+    group: str | None = None,
+    recover: str | Sequence[str] = (),
+    epochs: int | None = None,
+    time_budget: float | str | None = None,
+    lr: float | None = None,
+    optimizer: str | None = None,
+    augment: str | Sequence[str] | None = None,
+    match: Sequence[str] = (),
+    label_weight: float | None = None,
+    held_out: float | None = None,
+    rewind: str | Path | None = None,
     verify: bool = True,
     compressed_size: bool = False,
     allow_hardlinks: bool = False,
@@ -81,6 +91,18 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         loss: `cross-entropy`, `mse`, or `module:function`.
         bn: normalise by the file's statistics, `eval`, or by each batch's, `batch`.
         curvature: `exact`, `mc` or `empirical`.
+        group: among what the lowest scores fall, `tensor` or `row`.
+        recover: what is tried to win accuracy back, of `refit`, `sparsegpt`, `statistics`,
+            `bias` and `distill`; each stays only if the model is better for it.
+        epochs: how often distillation goes through the samples.
+        time_budget: how long it may take, in seconds or as `10m`.
+        lr: its largest step, as a share of how large a tensor's values are.
+        optimizer: `adamw` or `sgd`.
+        augment: how it changes samples, of `flip`, `shift` and `mix`, or `none`.
+        match: globs of values inside the graph that are matched besides the outputs.
+        label_weight: what labels count beside the dense model's answers.
+        held_out: the share of the samples that recovery is judged by.
+        rewind: a model file whose values the kept weights take.
         verify: let onnx.checker look at the model.
         compressed_size: compress the whole file for its size instead of samples.
         allow_hardlinks: take external data files that have several names.
@@ -112,6 +134,17 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
             "loss": loss,
             "bn": bn,
             "curvature": curvature,
+            "group": group,
+            "recover": recover,
+            "epochs": epochs,
+            "time_budget": time_budget,
+            "lr": lr,
+            "optimizer": optimizer,
+            "augment": augment,
+            "match": match,
+            "label_weight": label_weight,
+            "held_out": held_out,
+            "rewind": str(rewind) if rewind is not None else None,
         }
     )
     settings = Settings(
@@ -155,8 +188,45 @@ def run_recipe(  # noqa: PLR0913 - a model, what to do with it, on what
     acceptance = Acceptance(trial, keep_failed, settings.progress)
     accepted = replace(settings, accept=acceptance)
     report = replace(_prune(model, recipe, accepted, calibration), check=acceptance.result)
+    if report.recovery is not None and calibration is not None:
+        report = _warned(report, trial, calibration)
     refuse_failed(acceptance.result, report)
     return report
+
+
+def apply_recipe(
+    model: Path,
+    masks: Path,
+    recipe: Recipe,
+    settings: Settings,
+    calibration: "Trial | None" = None,
+) -> Report:
+    """Apply masks to a model file, and win back what they cost as a recipe says."""
+    from onnxprune.applying import apply_masks
+
+    if not recipe.recover:
+        return apply_masks(model, masks, settings)
+    from onnxprune.calibrating import Calibrator
+    from onnxprune.recovering import Recovering
+
+    with Calibrator(calibration, settings.checkpoint, settings.progress) as calibrator:
+        recovering = Recovering(calibrator, settings.progress)
+
+        def finish(opened: Model, plan: GradualPlan) -> Plan:
+            return recovering.recover(opened, recipe, plan, plan.masks)
+
+        return apply_masks(model, masks, settings, finish)
+
+
+def _warned(report: Report, trial: "Trial", calibration: "Trial") -> Report:
+    """Say so where a model is checked on what it was fitted to."""
+    if trial.data is not calibration.data and trial.data != calibration.data:
+        return report
+    warning = (
+        "accuracy is of the samples that the recovery was fitted on, and so too good;"
+        " --check SET names others"
+    )
+    return replace(report, warnings=(*report.warnings, warning))
 
 
 def _prune(
@@ -172,50 +242,6 @@ def _prune(
         refuse_overwriting(file, model, settings)
     with planning([recipe], calibration, settings, company()) as planner:
         return prune_file(model, recipe, settings, ratios, planner)
-
-
-@contextlib.contextmanager
-def planning(
-    recipes: Sequence[Recipe],
-    calibration: "Trial | None",
-    settings: Settings,
-    sharing: Company = ALONE,
-) -> Iterator[Planner]:
-    """Return what plans recipes; torch is loaded only if a method measures the model.
-
-    Args:
-        recipes: all that will be planned.
-        calibration: on what a model is measured.
-        settings: how to work.
-        sharing: the processes that measure it together.
-    """
-    if not any(resolve(recipe)[0].measured for recipe in recipes):
-        yield plan_weights
-        return
-    from onnxprune.calibrating import Calibrator, on_samples
-
-    if any(on_samples(recipe) for recipe in recipes):
-        sharing.meet()
-    with Calibrator(calibration, settings.checkpoint, settings.progress, sharing) as planner:
-        yield planner
-
-
-def assist(
-    model: Path, recipe: Recipe, allow_hardlinks: bool, calibration: "Trial | None"
-) -> NoReturn:
-    """Do what the leading process gives out for one model, then end."""
-    if resolve(recipe)[0].measured and calibration is not None:
-        from onnxprune.calibrating import Calibrator, on_samples
-
-        if on_samples(recipe):
-            company().meet()
-            with (
-                about(model),
-                load_model(model, allow_hardlinks=allow_hardlinks) as opened,
-                Calibrator(calibration, company=company()) as calibrator,
-            ):
-                calibrator.assist(opened, recipe)
-    raise Dismissed
 
 
 def inspect(
@@ -236,51 +262,3 @@ def inspect(
     settings = Settings(verify=verify, compressed_size=compressed_size)
     with trusting(trust_model):
         return inspect_file(Path(model), settings)
-
-
-@dataclass(frozen=True, slots=True)
-class MethodInfo:
-    """A method or an allocation, as `onnxprune methods` lists it.
-
-    Args:
-        name: what `--method` or `--allocation` takes.
-        kind: `method` or `allocation`.
-        summary: what it does; `paper`: where it comes from.
-        needs: what has to be measured or given.
-        options: its own options, with their defaults.
-        aliases: other names.
-        steps: in how many steps a method prunes unless told otherwise.
-        samples: how many samples each step measures at least.
-        regrow: whether what fell may return.
-    """
-
-    name: str
-    kind: str
-    summary: str
-    paper: str
-    needs: tuple[str, ...]
-    options: dict[str, Any]
-    aliases: tuple[str, ...]
-    steps: int = 1
-    samples: int = 0
-    regrow: bool = False
-
-
-def methods() -> list[MethodInfo]:
-    """List what `--method` and `--allocation` take."""
-    return [_info(entry) for entry in entries()]
-
-
-def _info(entry: Entry) -> MethodInfo:
-    return MethodInfo(
-        entry.name,
-        entry.kind,
-        entry.summary,
-        entry.paper,
-        entry.needs,
-        dict(entry.options),
-        entry.aliases,
-        entry.steps,
-        entry.samples if entry.measured else 0,
-        entry.regrow,
-    )

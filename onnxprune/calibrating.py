@@ -12,7 +12,9 @@ from types import TracebackType
 import numpy as np
 import torch
 
+from onnxprune.allocations.curves import Ratios
 from onnxprune.checkpoints import Checkpoint
+from onnxprune.choosing import measured, resolve
 from onnxprune.errors import UsageError
 from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_file import OnnxModel, file_hash
@@ -20,14 +22,14 @@ from onnxprune.formats.torch_file import TorchModel
 from onnxprune.gradual import Measuring, make_gradual_plan, steps_of
 from onnxprune.importing import compare_import, import_model, look_for
 from onnxprune.outcomes import Calibration
-from onnxprune.planning import Plan, Ratios, make_plan, resolve, select
+from onnxprune.planning import Plan, make_plan, select
 from onnxprune.pruning import Progress
 from onnxprune.ranked import ALONE, ANSWER, Company
 from onnxprune.reimport.parity import Parity
 from onnxprune.samples.batch import Samples
 from onnxprune.samples.opening import open_samples
 from onnxprune.scoring import Values
-from onnxprune.statistics.collecting import Collector
+from onnxprune.statistics.collecting import OF_INPUTS, Collector
 from onnxprune.statistics.estimation import Estimation, device_name, find_device
 from onnxprune.statistics.ranks import Ranks, join_ranks
 from onnxprune.statistics.sharing import Shared, measure_ordered
@@ -35,7 +37,7 @@ from onnxprune.translating import Places, Translated, as_onnx
 from onnxprune.trials.ports import input_ports
 from onnxprune.trials.runner import TIMEOUT
 from onnxprune.trials.trial import Trial
-from onnxprune.types import Recipe, Weight
+from onnxprune.types import Layout, Recipe, Weight
 from onnxprune.watching import Watched
 
 KEPT = 2
@@ -45,9 +47,14 @@ FREE = {"flow"}
 """What is measured without samples."""
 
 
+def layouts_of(model: Model) -> dict[str, Layout]:
+    """Return how a model's weights are read as matrices."""
+    return {weight.path: weight.layout for weight in model.weights}
+
+
 def on_samples(recipe: Recipe) -> bool:
     """Whether a recipe's method measures the model on samples."""
-    return not FREE.issuperset(resolve(recipe)[0].measured)
+    return not FREE.issuperset(measured(recipe))
 
 
 class Calibrator:
@@ -86,7 +93,7 @@ class Calibrator:
     ) -> Plan:
         """Decide a recipe for some of a model's weights."""
         score, _ = resolve(recipe)
-        if not score.measured:
+        if not measured(recipe):
             # Beside methods that measure, --steps says nothing of one that does not.
             return make_plan(recipe, weights, values, ratios)
         needs_samples = on_samples(recipe)
@@ -97,13 +104,14 @@ class Calibrator:
         chosen = [weight.path for weight in select(recipe, weights).weights]
         looked, paths = model, chosen
         places: Places | None = None
-        if isinstance(model, TorchModel) and not needs_samples:
-            looked, places = self._as_onnx(model, chosen)
+        of_inputs = not OF_INPUTS.isdisjoint(measured(recipe))
+        if isinstance(model, TorchModel) and (of_inputs or not needs_samples):
+            looked, places = self.as_onnx(model, chosen)
             paths = [name for name, _ in places.values()]
-        collector, parity = self._collector(looked, recipe, paths, needs_samples)
+        collector, parity = self.collector(looked, recipe, paths, needs_samples)
         measuring: Measuring = collector
         if places is not None:
-            measuring = Translated(collector, places)
+            measuring = Translated(collector, places, layouts_of(model), layouts_of(looked))
         elif needs_samples and not self.company.alone:
             measuring = Shared(collector, self.company)
         checkpoint = None
@@ -122,7 +130,7 @@ class Calibrator:
             keep=checkpoint.keep if checkpoint is not None else None,
             told=watched.tell,
         )
-        estimation = self._estimation(recipe, model)
+        estimation = self.estimation(recipe, model)
         made = self._record(recipe, estimation, collector, parity, watched)
         plan.calibration = replace(made, native=isinstance(looked, TorchModel))
         return plan
@@ -130,16 +138,16 @@ class Calibrator:
     def assist(self, model: Model, recipe: Recipe) -> None:
         """Measure what the leading process gives out, until it needs nothing more."""
         chosen = [weight.path for weight in select(recipe, model.weights).weights]
-        measure_ordered(self._collector(model, recipe, chosen, True)[0], self.company)
+        measure_ordered(self.collector(model, recipe, chosen, True)[0], self.company)
 
     def digest(self, model: Model) -> str:
         """Return a sum of the samples that the model is measured on."""
         if self.calibration is None:
             return ""
         try:
-            return self._read(model).digest()
+            return self.read(model).digest()
         except UsageError:
-            return self._read(model).source  # a function: its name is all there is
+            return self.read(model).source  # a function: its name is all there is
 
     def close(self) -> None:
         """Close what was opened."""
@@ -156,14 +164,14 @@ class Calibrator:
     ) -> None:
         self.close()
 
-    def _collector(
+    def collector(
         self, model: Model, recipe: Recipe, paths: list[str], needs_samples: bool
     ) -> tuple[Collector, Parity | None]:
         """Import the model and compare it, unless that was done for the same question."""
-        estimation = self._estimation(recipe, model)
+        estimation = self.estimation(recipe, model)
         key = (id(model), estimation, tuple(paths), needs_samples)
         if key not in self._collectors:
-            samples = self._read(model) if self.calibration is not None else None
+            samples = self.read(model) if self.calibration is not None else None
             target = look_for(model, estimation)
             module = import_model(model, estimation, paths, target)
             # Where the import is wrong, one refusal is enough.
@@ -180,12 +188,13 @@ class Calibrator:
                 estimation,
                 target=target,
                 ports=input_ports(model),
+                layouts=layouts_of(model),
                 ranks=self._ranks(estimation) if needs_samples else Ranks(),
             )
             self._collectors[key] = collector, parity
         return self._collectors[key]
 
-    def _as_onnx(self, model: TorchModel, paths: Sequence[str]) -> tuple[OnnxModel, Places]:
+    def as_onnx(self, model: TorchModel, paths: Sequence[str]) -> tuple[OnnxModel, Places]:
         """Return the ONNX form of a file of torch's, and where weights are in it."""
         if self._converted is None:
             self._converted = as_onnx(model, self.calibration, self._open)
@@ -202,7 +211,7 @@ class Calibrator:
         self.company.gather(device.type == "cuda", patience)
         return join_ranks(device)
 
-    def _estimation(self, recipe: Recipe, model: Model) -> Estimation:
+    def estimation(self, recipe: Recipe, model: Model) -> Estimation:
         """Return how a recipe wants a model to be measured."""
         made = Estimation(
             loss=recipe.loss,
@@ -218,11 +227,12 @@ class Calibrator:
             return replace(made, batches_per_step=recipe.batches_per_step)
         size = made.batch
         if self.calibration is not None and on_samples(recipe):
-            size = self._read(model).batch_size(size)
-        wanted = max(resolve(recipe)[0].samples, made.batch)
+            size = self.read(model).batch_size(size)
+        wanted = max(made.batch, *(each.samples for each in resolve(recipe)))
         return replace(made, batches_per_step=math.ceil(wanted / size))
 
-    def _read(self, model: Model) -> Samples:
+    def read(self, model: Model) -> Samples:
+        """Open the samples."""
         if self._samples is None:
             assert self.calibration is not None
             opened = open_samples(
@@ -243,8 +253,9 @@ class Calibrator:
         score, _ = resolve(recipe)
         steps, schedule = steps_of(recipe, score)
         sampled = self._samples if on_samples(recipe) else None
+        of_inputs = OF_INPUTS.issuperset(measured(recipe))
         return Calibration(
-            statistics=score.measured,
+            statistics=measured(recipe),
             steps=steps,
             schedule=schedule,
             precision=estimation.precision if sampled is not None else "float64",
@@ -255,9 +266,9 @@ class Calibrator:
             source=sampled.source if sampled is not None else None,
             samples=collector.count,
             batch=sampled.batch_size(estimation.batch) if sampled is not None else 0,
-            loss=estimation.loss if sampled is not None else None,
-            dense_loss=watched.loss(1),
-            last_loss=watched.loss(steps),
+            loss=None if sampled is None or of_inputs else estimation.loss,
+            dense_loss=None if of_inputs else watched.loss(1),
+            last_loss=None if of_inputs else watched.loss(steps),
             error=None if parity is None else parity.error,
             allowed=None if parity is None else parity.allowed,
         )
@@ -270,7 +281,7 @@ class Calibrator:
             [file_hash(file) for file in model.all_files()],
             self.digest(model) if needs_samples else "",
             asdict(recipe),
-            asdict(self._estimation(recipe, model)),
+            asdict(self.estimation(recipe, model)),
             paths,
             torch.__version__,
             np.__version__,

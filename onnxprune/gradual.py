@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from onnxprune.allocations.curves import Ratios
+from onnxprune.choosing import matches, measured, resolve
 from onnxprune.errors import TargetError, UsageError
-from onnxprune.planning import Plan, Ratios, make_plan, matches, resolve, select
+from onnxprune.planning import Plan, make_plan, select
 from onnxprune.registry import Entry
 from onnxprune.schedule import sparsity_after
 from onnxprune.scoring import GONE, Given, Values
@@ -29,7 +31,7 @@ class Measuring(Protocol):
 
     def collect(
         self, names: Collection[str], masks: Mapping[str, Array] | None, step: int
-    ) -> Mapping[str, Mapping[str, Array]]:
+    ) -> Mapping[str, Mapping[str, Any]]:
         """Return statistics by name and tensor, in stored order."""
 
 
@@ -92,12 +94,12 @@ def make_gradual_plan(  # noqa: PLR0913 - a plan, and what measures and watches 
     done = begun or Progressed()
     weights = [w for w in chosen.weights if not done.masks or w.path in done.masks]
     for step in range(done.step + 1, steps + 1):
-        statistics = measuring.collect(score.measured, done.masks or None, step)
+        statistics = measuring.collect(measured(recipe), done.masks or None, step)
         weights = [w for w in weights if all(w.path in each for each in statistics.values())]
         now = step, steps, schedule
-        plan = _step(recipe, weights, values, ratios, score, statistics, done, now)
+        plan = plan_step(recipe, weights, values, ratios, score, statistics, done, now)
         _refuse_collapse(plan, done, step, measuring.notes)
-        done = Progressed(step, {w.path: _mask(plan, w, values) for w in weights})
+        done = Progressed(step, masks_of(plan, values))
         if keep is not None:
             keep(done)
         if told is not None:
@@ -115,13 +117,13 @@ def steps_of(recipe: Recipe, score: Entry) -> tuple[int, str]:
     return recipe.steps or score.steps, recipe.schedule or score.schedule
 
 
-def _step(  # noqa: PLR0913 - one step is all of it once more
+def plan_step(  # noqa: PLR0913 - one step is all of it once more
     recipe: Recipe,
     weights: Sequence[Weight],
     values: Values,
     ratios: Ratios | None,
     score: Entry,
-    statistics: Mapping[str, Mapping[str, Array]],
+    statistics: Mapping[str, Mapping[str, Any]],
     done: Progressed,
     now: tuple[int, int, str],
 ) -> Plan:
@@ -154,10 +156,14 @@ def _step(  # noqa: PLR0913 - one step is all of it once more
     return make_plan(asked, weights, left, ratios, Given(statistics, gone))
 
 
+def masks_of(plan: Plan, values: Values) -> Masks:
+    """Return which weights a plan keeps, of all tensors that it chose."""
+    return {weight.path: _mask(plan, weight, values) for weight in plan.weights}
+
+
 def _mask(plan: Plan, weight: Weight, values: Values) -> Array:
-    """Return which weights of a tensor a plan keeps."""
     kept = np.ones(weight.size, bool)
-    if weight.path not in plan.cuts:
+    if weight.path not in plan.pruned_paths():
         return kept
     pruner = plan.pruner(weight.path)
     for start in range(0, weight.size, CHUNK):

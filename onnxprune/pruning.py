@@ -1,23 +1,27 @@
 """The whole of one pruning: file, weights, budgets, masks, file, report."""
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from onnxprune.allocations.curves import Ratios
+from onnxprune.choosing import measured
 from onnxprune.errors import TargetError, UsageError, about
+from onnxprune.formats.edits import Edit, Edits
 from onnxprune.formats.loading import Model, load_model, refuse_form
 from onnxprune.formats.macs import count_macs
 from onnxprune.formats.onnx_file import OnnxModel, file_hash
 from onnxprune.formats.output import check_output
-from onnxprune.formats.saving import Accept, Pruner, Saving
-from onnxprune.formats.tallies import tally_of
+from onnxprune.formats.saving import Accept, Saving
+from onnxprune.formats.tallies import tally_tensor
 from onnxprune.formats.verify import Verdict, Verification
-from onnxprune.planning import Plan, Ratios, make_plan, resolve
+from onnxprune.planning import Plan, make_plan
 from onnxprune.registry import find
+from onnxprune.rewinding import rewound_values
 from onnxprune.scoring import Values
-from onnxprune.selection import CHUNK
 from onnxprune.sizes import measure
 from onnxprune.threads import parallel
 from onnxprune.types import Array, Recipe, Report, Tally, TensorReport, Weight
@@ -56,6 +60,22 @@ class Settings:
     checkpoint: Path | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """What is to be done to a model.
+
+    Args:
+        plan: which weights go, for the report.
+        edits: what becomes of tensors, by path.
+        additions: biases to make, a value for each output, by the weight whose outputs they
+            are added to.
+    """
+
+    plan: Plan
+    edits: Edits = field(default_factory=dict)
+    additions: Mapping[str, Array] = field(default_factory=dict)
+
+
 def plan_weights(
     _: Model,
     recipe: Recipe,
@@ -87,19 +107,30 @@ def prune_file(
 ) -> Report:
     """Prune a model file as a recipe says."""
 
-    def decide(model: Model) -> tuple[Plan, dict[str, Pruner]]:
+    def decide(model: Model) -> Decision:
         # What measures in steps tells of these; it reads every weight many times.
-        values = model.values if resolve(recipe)[0].measured else _counted(model, settings)
+        values = model.values if measured(recipe) else _counted(model, settings)
         plan = planner(model, recipe, values, ratios, model.weights)
-        return plan, {path: plan.pruner(path) for path in plan.pruned_paths()}
+        if recipe.rewind is not None and not recipe.recover:
+            plan.values, notes = rewound_values(model, Path(recipe.rewind))
+            plan.warnings += notes
+        return Decision(plan, edits_of(plan), plan.additions)
 
     return rewrite(path, settings, decide, recipe)
+
+
+def edits_of(plan: Plan) -> dict[str, Edit]:
+    """Return what a plan does to a model's tensors."""
+    edits = {path: Edit(plan.pruner(path)) for path in plan.pruned_paths()}
+    for path, values in plan.values.items():
+        edits[path] = replace(edits.get(path, Edit()), values=values)
+    return edits
 
 
 def rewrite(
     path: Path,
     settings: Settings,
-    decide: Callable[[Model], tuple[Plan, dict[str, Pruner]]],
+    decide: Callable[[Model], Decision],
     recipe: Recipe | None = None,
 ) -> Report:
     """Open a model, let `decide` choose what goes, write the result and report on it."""
@@ -112,7 +143,7 @@ def rewrite(
             output = check_output(spelled, model.all_files(), settings.force)
         with verifying(model, settings.verify) as verdict_of:
             try:
-                plan, pruners = decide(model)
+                decision = decide(model)
             except TargetError:
                 # That a model is not valid is worth more than what it lacks.
                 verdict_of()
@@ -121,17 +152,13 @@ def rewrite(
             if isinstance(model, OnnxModel):
                 count_macs(model, verdict.shapes)
             told = _bytes_progress(settings)
-            saving = Saving(model, output, pruners, told, settings.accept, settings.verify)
+            plan, edits = decision.plan, decision.edits
+            more = decision.additions
+            saving = Saving(model, output, edits, told, settings.accept, settings.verify, more)
             files = [] if settings.dry_run else saving.run()
             if settings.dry_run and settings.accept is not None:
-                settings.accept(model, model, pruners)
-        tallies = saving.tallies
-        if settings.dry_run:
-            tallies.update(_planned(model, pruners))
-        rest = [w.path for w in plan.weights if w.path not in tallies]
-        tallies.update(
-            zip(rest, parallel(lambda p: _tally(model, p, None), rest), strict=True)
-        )
+                _check_unwritten(model, decision, settings.accept)
+        tallies = _tallied(model, decision, saving.tallies)
         counted = {weight.path: weight for weight in model.weights}
         tensors = tuple(
             TensorReport(counted[w.path], tallies[w.path], plan.zeros[w.path])
@@ -151,6 +178,7 @@ def rewrite(
             files=tuple(str(spelled.with_name(file.name)) for file in files),
             verified=verdict.sentence,
             calibration=plan.calibration,
+            recovery=plan.recovery,
         )
 
 
@@ -163,7 +191,7 @@ def inspect_file(path: Path, settings: Settings) -> Report:
         verifying(model, settings.verify) as verdict_of,
     ):
         paths = [weight.path for weight in model.weights]
-        tallies = parallel(lambda tensor: _tally(model, tensor, None), paths)
+        tallies = parallel(lambda tensor: tally_tensor(model, tensor), paths)
         verdict = verdict_of()
         if isinstance(model, OnnxModel):
             count_macs(model, verdict.shapes)
@@ -200,22 +228,25 @@ def verifying(model: Model, wanted: bool) -> Iterator[Callable[[], Verdict]]:
         verification.stop()
 
 
-def _tally(model: Model, path: str, pruner: Pruner | None) -> Tally:
-    tensor = model.stored(path)
-    tally = Tally()
-    for start in range(0, tensor.size, CHUNK):
-        raw = tensor.stored(start, min(start + CHUNK, tensor.size))
-        zeroed = raw
-        if pruner is not None:
-            zeroed = tensor.zeroed(raw, start, pruner(start, tensor.real(raw, start)))
-        tally += tally_of(tensor, raw, zeroed, start)
-    return tally
+def _check_unwritten(model: Model, decision: Decision, accept: Accept) -> None:
+    """Let a model be looked at that is not written."""
+    if not decision.additions:
+        accept(model, model, decision.edits)
+        return
+    # A session can be given other values, but not another graph.
+    with tempfile.TemporaryDirectory(prefix="onnxprune-") as folder:
+        target = Path(folder, "model.onnx")
+        more = decision.additions
+        Saving(model, target, decision.edits, None, accept, False, more).run()
 
 
-def _planned(model: Model, pruners: Mapping[str, Pruner]) -> dict[str, Tally]:
-    paths = list(pruners)
-    tallies = parallel(lambda path: _tally(model, path, pruners[path]), paths)
-    return dict(zip(paths, tallies, strict=True))
+def _tallied(
+    model: Model, decision: Decision, written: Mapping[str, Tally]
+) -> dict[str, Tally]:
+    """Return what tensors hold that were written, and what the others hold or would."""
+    rest = [w.path for w in decision.plan.weights if w.path not in written]
+    found = parallel(lambda path: tally_tensor(model, path, decision.edits.get(path)), rest)
+    return {**written, **dict(zip(rest, found, strict=True))}
 
 
 def _counted(model: Model, settings: Settings) -> Values:

@@ -5,14 +5,13 @@ import math
 from fractions import Fraction
 from pathlib import Path
 
-from onnxprune.allocations.curves import Curves
+from onnxprune.allocations.curves import Curves, Ratios
 from onnxprune.errors import InputError, LimitError, about
 from onnxprune.formats.files import open_regular
 from onnxprune.formats.loading import load_model
 from onnxprune.formats.tallies import count_zeros
 from onnxprune.formats.wire import read_exactly
 from onnxprune.masks import MaskFile
-from onnxprune.planning import Ratios
 from onnxprune.points import Point, Study
 from onnxprune.studies import is_study, read_study
 from onnxprune.types import Recipe

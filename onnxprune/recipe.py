@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from onnxprune.errors import UsageError
+from onnxprune.recovery_fields import FIELDS, recovery_field
 from onnxprune.registry import Entry
 from onnxprune.types import Recipe
 
 DEFAULT = Recipe()
-LISTS = ("include", "exclude")
+LISTS = ("include", "exclude", "match")
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 NUMBERS = {
     "max_layer_sparsity": float,
@@ -24,15 +25,19 @@ NUMBERS = {
     "seed": int,
     "steps": int,
     "batches_per_step": int,
+    "epochs": int,
 }
-OPTIONAL = ("precision", "loss", "bn", "curvature")
+OPTIONAL = ("precision", "loss", "bn", "curvature", "optimizer", "held_out")
 """Fields for which None stands for the default."""
 
+OF_DISTILLATION = ("epochs", "time_budget", "lr", "optimizer", "augment", "label_weight")
 CHOICES = {
-    "schedule": ("exponential", "linear"),
+    "schedule": ("exponential", "linear", "cubic"),
     "precision": ("float32", "float64"),
     "bn": ("eval", "batch"),
     "curvature": ("exact", "mc", "empirical"),
+    "group": ("tensor", "row"),
+    "optimizer": ("adamw", "sgd"),
 }
 
 
@@ -91,9 +96,14 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
     for name in ("min_kept", "min_size", "seed"):
         if getattr(recipe, name) < 0:
             raise UsageError(f"{_option(name)} must not be negative")
-    for name in ("steps", "batches_per_step"):
+    for name in ("steps", "batches_per_step", "epochs"):
         if (getattr(recipe, name) or 1) < 1 or getattr(recipe, name) == 0:
             raise UsageError(f"{_option(name)} is at least 1")
+    unused = [
+        name for name in OF_DISTILLATION if getattr(recipe, name) != getattr(DEFAULT, name)
+    ]
+    if unused and "distill" not in recipe.recover:
+        raise UsageError(f"{_option(unused[0])} is of distillation", "--recover distill")
     return recipe
 
 
@@ -105,6 +115,8 @@ def _field(name: str, value: Any) -> Any:
         return _texts(value, f"{_option(name)} takes globs")
     if name == "layer":
         return _layers(value)
+    if name in FIELDS:
+        return recovery_field(name, value)
     if name in NUMBERS:
         return _number(name, value, NUMBERS[name]) if value is not None else None
     if name in CHOICES and value is not None and value not in CHOICES[name]:
@@ -112,11 +124,13 @@ def _field(name: str, value: Any) -> Any:
         raise UsageError(f"{_option(name)} is {known}, not '{value}'")
     if name == "options":
         return _options(value)
-    if (
-        name in ("method", "allocation", "loss")
-        and value is not None
-        and not isinstance(value, str)
-    ):
+    return _plain_field(name, value)
+
+
+def _plain_field(name: str, value: Any) -> Any:
+    """Check a field that is a name, or true or false."""
+    named = name in ("method", "allocation", "loss")
+    if named and value is not None and not isinstance(value, str):
         raise UsageError(f"{name} is a name, not {value!r}")
     if name == "allocation" and value == "from:":
         raise UsageError("--allocation from:FILE names the file that has the ratios")

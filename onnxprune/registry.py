@@ -17,11 +17,14 @@ from typing import Any, TypeVar
 
 from onnxprune.errors import UsageError
 
-MEASURED = {"gradient", "curvature", "hessian_gradient", "flow"}
+MEASURED = {"gradient", "curvature", "hessian_gradient", "flow", "input_norm", "gram"}
 """What is measured by running the model, and so needs samples or at least the graph."""
 
-STATISTICS = {"rng", "ratios"} | MEASURED
+STATISTICS = {"rng", "ratios", "zeros"} | MEASURED
 """What the pipeline can hand to a function that asks for it by name."""
+
+GROUPS = ("tensor", "row")
+"""Among what the lowest scores are found: all of a tensor, or what leads to one output."""
 
 USER = "onnxprune_user_"
 """How the modules that are made of the user's own files are called."""
@@ -48,6 +51,7 @@ class Entry:
         regrow: whether what fell in one step may return in the next.
         samples: for a method, how many samples a step measures at least unless the user says
             otherwise; one batch if that has more.
+        group: for a method, among what scores are compared, `tensor` or `row`.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Entry:
     schedule: str = "exponential"
     regrow: bool = False
     samples: int = 1
+    group: str = "tensor"
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -84,6 +89,7 @@ def method(  # noqa: PLR0913 - what one registration says
     schedule: str = "exponential",
     regrow: bool = False,
     samples: int = 1,
+    group: str = "tensor",
 ) -> Callable[[Function], Function]:
     """Register a function that scores a weight's elements: the higher, the more it is worth.
 
@@ -97,10 +103,19 @@ def method(  # noqa: PLR0913 - what one registration says
         regrow: scores are of the dense weights, and what fell may return; otherwise they are of
             what is left, and what fell stays away.
         samples: how many samples each step measures at least.
+        group: `row` prunes the same share of what leads to each output.
     """
+    if group not in GROUPS:
+        raise TypeError(f"method {name}: group is one of {', '.join(GROUPS)}, not '{group}'")
 
     def register(function: Function) -> Function:
-        more = {"steps": steps, "schedule": schedule, "regrow": regrow, "samples": samples}
+        more = {
+            "steps": steps,
+            "schedule": schedule,
+            "regrow": regrow,
+            "samples": samples,
+            "group": group,
+        }
         _register(
             function,
             name,

@@ -10,7 +10,7 @@ import numpy as np
 from onnxprune.errors import InputError, OnnxpruneError, UsageError
 from onnxprune.registry import Entry
 from onnxprune.selection import CHUNK, Ranking
-from onnxprune.types import Array, Weight
+from onnxprune.types import Array, Layout, Weight
 
 KEEP_SCORES = 1 << 22
 """Scores of a method that needs whole tensors are kept up to this many, else made again."""
@@ -29,10 +29,17 @@ class Given:
     Args:
         statistics: by name and tensor, in stored order.
         gone: which weights have fallen already, by tensor, in stored order.
+        zeros: how many weights of a tensor go, once that is decided.
     """
 
-    statistics: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    statistics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     gone: Mapping[str, Array] = field(default_factory=dict)
+    zeros: Mapping[str, int] = field(default_factory=dict)
+
+    def arranged(self, name: str, weight: Weight) -> Any:
+        """Return a statistic of a tensor, what is one number per weight as the matrix."""
+        found = self.statistics[name][weight.path]
+        return weight.layout.matrix(found) if isinstance(found, np.ndarray) else found
 
 
 def rank(  # noqa: PLR0913 - all that a score depends on
@@ -42,6 +49,7 @@ def rank(  # noqa: PLR0913 - all that a score depends on
     options: dict[str, Any],
     seed: int,
     given: Given | None = None,
+    group: str = "tensor",
 ) -> Ranking:
     """Rank a tensor's weights by a method's scores.
 
@@ -52,8 +60,9 @@ def rank(  # noqa: PLR0913 - all that a score depends on
         options: the method's own options.
         seed: where random numbers start.
         given: what was measured of the model.
+        group: among what scores are compared, `tensor` or `row`.
     """
-    source = _Scores(weight, values, score, options, seed)
+    source = _Scores(weight, values, score, options, seed, group == "row")
     source.given = given or source.given
     return Ranking(weight.path, weight.shape, source.read, source.of)
 
@@ -61,8 +70,14 @@ def rank(  # noqa: PLR0913 - all that a score depends on
 class _Scores:
     """The scores of one tensor, made by a method from its values."""
 
-    def __init__(
-        self, weight: Weight, values: Values, score: Entry, options: dict[str, Any], seed: int
+    def __init__(  # noqa: PLR0913 - all that a score depends on
+        self,
+        weight: Weight,
+        values: Values,
+        score: Entry,
+        options: dict[str, Any],
+        seed: int,
+        by_row: bool,
     ) -> None:
         self.weight = weight
         self.values = values
@@ -70,12 +85,13 @@ class _Scores:
         self.options = options
         self.seed = seed
         self.given = Given()
+        self.by_row = by_row
         self._rng: np.random.Generator | None = None
         self._whole: Array | None = None
 
     def read(self, start: int, stop: int) -> Array:
         """Score a range of positions; ranges are asked for in order."""
-        if self.score.elementwise:
+        if self._by_piece:
             return self.of(start, self.values(self.weight.path, start, stop))
         if self._whole is None or start == 0:
             self._whole = self._score_whole()
@@ -86,9 +102,14 @@ class _Scores:
 
     def of(self, start: int, values: Array) -> Array:
         """Score values that have been read already."""
-        if not self.score.elementwise:
+        if not self._by_piece:
             return self.read(start, start + values.size)
         return self._call(values, start)
+
+    @property
+    def _by_piece(self) -> bool:
+        """Whether a score depends on its own weight alone."""
+        return self.score.elementwise and not self.by_row
 
     def _score_whole(self) -> Array:
         if self._whole is not None and self._whole.size <= KEEP_SCORES:
@@ -98,11 +119,15 @@ class _Scores:
             self.values(self.weight.path, start, min(start + CHUNK, size))
             for start in range(0, size, CHUNK)
         ]
-        scores = layout.flat(self._call(layout.matrix(np.concatenate(parts)), 0))
+        flat = np.concatenate(parts)
+        if self.score.elementwise:
+            scores = self._call(flat, 0)
+        else:
+            scores = layout.flat(self._call(layout.matrix(flat), 0))
         gone = self.given.gone.get(self.weight.path)
         if gone is not None and gone.any():
             scores = np.where(gone, GONE, scores.astype(np.float64))
-        return scores
+        return _places(scores, layout) if self.by_row else scores
 
     def _call(self, values: Array, start: int) -> Array:
         needs: dict[str, Any] = {}
@@ -115,8 +140,9 @@ class _Scores:
             # Statistics are in double precision; a square of a weight should be, too.
             values = values.astype(np.float64)
         for name in self.score.measured:
-            flat = self.given.statistics[name][self.weight.path]
-            needs[name] = self.weight.layout.matrix(flat)
+            needs[name] = self.given.arranged(name, self.weight)
+        if "zeros" in self.score.needs:
+            needs["zeros"] = self.given.zeros[self.weight.path]
         try:
             scores = self.score.function(values, **needs, **self.options)
             return self._checked(scores, values)
@@ -150,3 +176,15 @@ class _Scores:
             raise InputError(f"method {name} scored '{path}' with NaN or Inf")
         checked: Array = scores
         return checked
+
+
+def _places(scores: Array, layout: Layout) -> Array:
+    """Replace each score by its place among those of its row, the lowest and first being 0.
+
+    A cut through these takes the same number of each row, and one more of the first rows.
+    """
+    position = layout.matrix(np.arange(scores.size))
+    order = np.lexsort((position, layout.matrix(scores)), axis=1)
+    places = np.empty(order.shape)
+    np.put_along_axis(places, order, np.arange(order.shape[1], dtype=np.float64)[None], 1)
+    return layout.flat(places)

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from onnxprune.api import assist, planning, run_recipe
+from onnxprune.api import run_recipe
 from onnxprune.errors import UsageError, about
 from onnxprune.formats.loading import load_model
 from onnxprune.formats.output import check_output
 from onnxprune.outcomes import CheckReport
+from onnxprune.planners import assist, planning, refuse_recovery
 from onnxprune.points import Study
 from onnxprune.pruning import Progress, Settings, default_output
 from onnxprune.ranked import company
@@ -98,6 +99,7 @@ def run_sweep(  # noqa: PLR0913 - a model, what to try, how
     calibration: Trial | None = None,
 ) -> Study:
     """Run a sweep, keeping finished points in a journal."""
+    refuse_recovery(recipe)
     recipes = [variant_of(recipe, label, 0.0) for label in methods]
     with planning(recipes, calibration, Settings(progress=progress)) as planner:
         return sweep_file(
@@ -148,6 +150,7 @@ def run_search(  # noqa: PLR0913 - a model, what to try, how
     calibration: Trial | None = None,
 ) -> Found:
     """Search, then write the model that won."""
+    refuse_recovery(recipe)
     if not company().leads:
         assist(model, recipe, settings.allow_hardlinks, calibration)
     # A long search should not end at a file that is in the way.
@@ -204,6 +207,7 @@ def run_sensitivity(  # noqa: PLR0913 - a model, what to try, how
     calibration: Trial | None = None,
 ) -> Study:
     """Measure sensitivities, keeping finished points in a journal."""
+    refuse_recovery(recipe)
     with planning([recipe], calibration, Settings(progress=progress)) as planner:
         return sense_file(model, recipe, sparsities, trial, journal, progress, planner)
 

@@ -3,17 +3,20 @@
 import contextlib
 import tempfile
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from onnxprune.errors import UnsupportedError, UsageError
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
 from onnxprune.formats.torch_file import TorchModel
+from onnxprune.least_squares import Gram
 from onnxprune.statistics.collecting import Collector
 from onnxprune.trials.staging import convert_for
 from onnxprune.trials.trial import Trial
-from onnxprune.types import Array
+from onnxprune.types import Array, Layout
 
 Places = dict[str, tuple[str, Array]]
 """For a weight, its tensor in another form of the model, and where each value of that is from."""
@@ -26,17 +29,26 @@ class Translated:
         collector: measures the ONNX model.
         places: for each weight of the source, its tensor there, and where each value of that
             comes from.
+        layouts: of the source's weights; `converted`: of those of the ONNX model.
     """
 
-    def __init__(self, collector: Collector, places: Places) -> None:
+    def __init__(
+        self,
+        collector: Collector,
+        places: Places,
+        layouts: Mapping[str, Layout],
+        converted: Mapping[str, Layout],
+    ) -> None:
         self.loss = collector.loss
         self.notes = collector.notes
         self._collector = collector
         self._places = places
+        self._layouts = layouts
+        self._converted = converted
 
     def collect(
         self, names: Collection[str], masks: Mapping[str, Array] | None, step: int
-    ) -> dict[str, dict[str, Array]]:
+    ) -> dict[str, Mapping[str, Any]]:
         """Return statistics by name and tensor, in the source's stored order."""
         given = None
         if masks is not None:
@@ -48,17 +60,45 @@ class Translated:
         self.loss, self.notes = self._collector.loss, self._collector.notes
         return {
             name: {
-                path: self._back(tensors[other], order)
-                for path, (other, order) in self._places.items()
+                path: self._back(path, tensors[other])
+                for path, (other, _) in self._places.items()
                 if other in tensors
             }
             for name, tensors in found.items()
         }
 
-    def _back(self, values: Array, order: Array) -> Array:
+    def _back(self, path: str, values: Any) -> Any:
+        other, order = self._places[path]
+        if isinstance(values, Gram):
+            return _gram_back(values, order, self._layouts[path], self._converted[other])
         result = np.empty(values.size, values.dtype)
         result[order] = values.reshape(-1)
         return result
+
+
+def _gram_back(gram: Gram, order: Array, layout: Layout, converted: Layout) -> Gram:
+    """Return what is known of a matrix's inputs in the order of the same matrix elsewhere."""
+    positions = np.arange(order.size)
+    at = np.empty(order.size, np.int64)
+    at[layout.matrix(positions)] = positions.reshape(layout.matrix(positions).shape)
+    there = at[order[converted.matrix(positions)]]
+    width = there.shape[1]
+    rows, columns = there[:, 0] // width, there[0] % width
+    back = np.argsort(columns)
+    area = np.ix_(back, back)
+    return Gram(
+        tuple(
+            replace(
+                part,
+                rows=rows[part.rows],
+                gram=part.gram[area],
+                cross=part.cross[area],
+                total=part.total[back],
+                dense_total=part.dense_total[back],
+            )
+            for part in gram.parts
+        )
+    )
 
 
 def as_onnx(
@@ -73,8 +113,8 @@ def as_onnx(
     """
     if example is None:
         raise UsageError(
-            f"the flow through {model.kind} is that through its ONNX form, which is made with"
-            " an example of what it takes",
+            f"what is measured of {model.kind} here is measured of its ONNX form, which is made"
+            " with an example of what it takes",
             "--data SET gives it, or --data random --shape INPUT=3x224x224",
         )
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="onnxprune-"))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from onnxprune.outcomes import Calibration, CheckResult, Sizes
 from onnxprune.points import Search
+from onnxprune.recoveries import Recovery
 
 Array = NDArray[Any]
 
@@ -144,6 +145,18 @@ class Recipe:
         loss: `cross-entropy`, `mse`, or where a function is.
         bn: normalisation by the file's statistics, `eval`, or by each batch's, `batch`.
         curvature: `exact`, `mc` (drawn) or `empirical` (by the labels).
+        group: among what scores are compared, `tensor` or `row`; None leaves it to the method.
+        recover: what is tried to win accuracy back.
+        epochs: how often distillation goes through the samples; None leaves it to it.
+        time_budget: seconds that distillation may take; None for as long as the epochs take.
+        lr: its largest step, as a share of a tensor's values.
+        optimizer: `adamw` or `sgd`.
+        augment: how it changes samples; None does what is right for them.
+        match: values inside the graph that are matched besides the outputs, as globs.
+        label_weight: what labels count; None for nothing, or for a half where `--labels` names
+            them.
+        held_out: the share of the samples that recovery is judged by.
+        rewind: a model file whose values the kept weights take.
     """
 
     sparsity: float | None = None
@@ -165,6 +178,17 @@ class Recipe:
     loss: str = "cross-entropy"
     bn: str = "eval"
     curvature: str = "exact"
+    group: str | None = None
+    recover: tuple[str, ...] = ()
+    epochs: int | None = None
+    time_budget: float | None = None
+    lr: float | None = None
+    optimizer: str = "adamw"
+    augment: tuple[str, ...] | None = None
+    match: tuple[str, ...] = ()
+    label_weight: float | None = None
+    held_out: float = 0.1
+    rewind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +238,7 @@ class Report:
         verified: what onnx.checker and ONNX Runtime said, if they were asked.
         seconds: the time it took.
         calibration: how the model was measured, if its weights were scored by that.
+        recovery: what was done to win accuracy back, if anything was.
         check: what running the pruned model beside the dense one showed, if it was run.
     """
 
@@ -230,6 +255,7 @@ class Report:
     files: tuple[str, ...] = ()
     verified: str | None = None
     calibration: Calibration | None = None
+    recovery: Recovery | None = None
     check: CheckResult | None = None
 
     @property

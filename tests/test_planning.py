@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from onnxprune.allocations.candidate import Candidate
+from onnxprune.choosing import matches, resolve
 from onnxprune.errors import InputError, OnnxpruneError, TargetError, UsageError
-from onnxprune.planning import Plan, make_plan, matches, resolve, select
+from onnxprune.planning import Plan, make_plan, select
 from onnxprune.recipe import make_recipe
 from onnxprune.registry import Entry, entries
 from onnxprune.types import Recipe
+from tests.laws.candidates import statistics
 from tests.tensors_made import Tensors, normal, ordinary, weight
 
 ALLOCATIONS = [entry.name for entry in entries("allocation") if "ratios" not in entry.needs]
@@ -23,7 +25,9 @@ TOTAL = sum(SIZES.values())
 
 def plan_of(tensors: Tensors | None = None, **asked: Any) -> Plan:
     made = tensors or ordinary()
-    plan = make_plan(make_recipe(asked), made.weights, made.values)
+    recipe = make_recipe(asked)
+    given = statistics(resolve(recipe)[1], made.weights)
+    plan = make_plan(recipe, made.weights, made.values, given=given)
     assert {path: int(gone.sum()) for path, gone in made.pruned(plan).items()} == plan.zeros
     return plan
 

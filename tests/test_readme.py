@@ -25,7 +25,8 @@ LATENCY = re.compile(r"^latency .*?(?=^\S)", re.M | re.S)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("readme")
     shutil.copy(ROOT / "examples" / "digits" / "digits.onnx", place)
-    shutil.copy(ROOT / "calibration" / "digits_test.npz", place)
+    for name in ("digits_test.npz", "digits_calibration.npz"):
+        shutil.copy(ROOT / "calibration" / name, place)
     return place
 
 

@@ -18,7 +18,21 @@ from onnxprune.types import Recipe
 from tests.conftest import Ran
 
 Run = Callable[..., Ran]
-EVERY = """
+RECOVERY = """
+recover = ["distill", "refit"]
+epochs = 7
+time_budget = "1.5h"
+lr = 0.5
+optimizer = "sgd"
+augment = "flip,mix"
+match = ["hidden*"]
+label_weight = 0.25
+held_out = 0.2
+rewind = "early.onnx"
+"""
+"""What is about winning accuracy back, which needs samples to run."""
+
+PLAIN = """
 sparsity = "75%"
 method = "random"
 allocation = "min_threshold"
@@ -36,6 +50,7 @@ precision = "float64"
 loss = "mse"
 bn = "batch"
 curvature = "mc"
+group = "row"
 
 [options]
 sigma = 100
@@ -44,6 +59,7 @@ mode = "protect"
 [layer]
 "conv1.weight" = 0.25
 """
+EVERY = RECOVERY + PLAIN
 READ = Recipe(
     sparsity=0.75,
     method="random",
@@ -64,6 +80,17 @@ READ = Recipe(
     loss="mse",
     bn="batch",
     curvature="mc",
+    group="row",
+    recover=("refit", "distill"),
+    epochs=7,
+    time_budget=5400.0,
+    lr=0.5,
+    optimizer="sgd",
+    augment=("flip", "mix"),
+    match=("hidden*",),
+    label_weight=0.25,
+    held_out=0.2,
+    rewind="early.onnx",
 )
 
 
@@ -95,7 +122,7 @@ def test_a_file_does_what_the_options_do(
     run: Run, digits: Path, recipe: Callable[[str], Path]
 ) -> None:
     common = ["--dry-run", "--json", "--no-verify"]
-    by_file = run(digits, "--recipe", recipe(EVERY), *common)
+    by_file = run(digits, "--recipe", recipe(PLAIN), *common)
     by_options = run(
         *(digits, "-s", "75%", "-m", "random", "--allocation", "min_threshold"),
         *("--set", "sigma=100", "--set", "mode=protect", "--include", "conv*"),
@@ -103,7 +130,7 @@ def test_a_file_does_what_the_options_do(
         *("--max-layer-sparsity", "0.9", "--min-kept", "20", "--min-size", "100"),
         *("--include-embeddings", "--seed", "3", "--steps", "1", "--schedule", "linear"),
         *("--batches-per-step", "2", "--precision", "float64", "--loss", "mse"),
-        *("--bn", "batch", "--curvature", "mc", *common),
+        *("--bn", "batch", "--curvature", "mc", "--group", "row", *common),
     )
     one, other = json.loads(by_file.out), json.loads(by_options.out)
     assert one["tensors"] == other["tensors"]
@@ -137,7 +164,7 @@ def test_an_option_wins_over_the_file(
     digits: Path,
     recipe: Callable[[str], Path],
 ) -> None:
-    common = ["--recipe", recipe(EVERY), "--dry-run", "--json", "--no-verify"]
+    common = ["--recipe", recipe(PLAIN), "--dry-run", "--json", "--no-verify"]
     ran = run(digits, *common, *words)
     if changed is None:
         # The file's options are then those of no one.
@@ -152,7 +179,10 @@ def test_an_option_wins_over_the_file(
     [
         ("sparsty = 0.5", "unknown key 'sparsty'; did you mean sparsity?"),
         ("exlude = []", "unknown key 'exlude'; did you mean exclude?"),
-        ("qwxyz = 1", "unknown key 'qwxyz'; known are allocation, batches_per_step, bn,"),
+        (
+            "qwxyz = 1",
+            "unknown key 'qwxyz'; known are allocation, augment, batches_per_step, bn,",
+        ),
         ("output = 'x'", "unknown key 'output'; known are"),
         ("sparsity = 90", "--sparsity lies in [0, 1), got 90; did you mean 0.9?"),
         ("sparsity = true", "--sparsity is a number such as 0.9 or 90%, not 'True'"),

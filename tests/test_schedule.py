@@ -37,5 +37,5 @@ def test_a_whole_tensor_goes_at_once_where_a_share_is_kept_and_little_by_little_
 
 def test_another_schedule_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
-        sparsity_after(1, 2, 0.5, "cubic")
-    assert str(caught.value) == "--schedule is exponential or linear, not 'cubic'"
+        sparsity_after(1, 2, 0.5, "square")
+    assert str(caught.value) == "--schedule is exponential, linear or cubic, not 'square'"

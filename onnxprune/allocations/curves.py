@@ -69,3 +69,7 @@ def _share(
 
 def _total(shares: Mapping[str, Fraction], sizes: Mapping[str, int]) -> Fraction:
     return sum((shares[path] * size for path, size in sizes.items()), Fraction(0))
+
+
+Ratios = Mapping[str, Fraction] | Curves
+"""The sparsity of each tensor, or what each sparsity of it costs."""

@@ -33,6 +33,40 @@ def fill(
     return _clipped(shares, floors, ceilings, low)
 
 
+def clip_to_total(
+    targets: Sequence[Fraction], sizes: Sequence[int], ceilings: Sequence[int], total: int
+) -> list[Fraction]:
+    """Keep targets between zero and their ceilings; all move by the same share of their size.
+
+    Args:
+        targets: what each would get; together they are the total.
+        sizes: of each.
+        ceilings: the most each may get.
+        total: what all get together, at most the sum of the ceilings.
+    """
+
+    def at(shift: Fraction) -> list[Fraction]:
+        return [
+            min(max(target + shift * size, Fraction(0)), Fraction(ceiling))
+            for target, size, ceiling in zip(targets, sizes, ceilings, strict=True)
+        ]
+
+    bounds = sorted(
+        (bound - target) / size
+        for target, size, ceiling in zip(targets, sizes, ceilings, strict=True)
+        for bound in (0, ceiling)
+        if size
+    )
+    low = bounds[0] if bounds else Fraction(0)
+    for high in bounds:
+        before, after = sum(at(low)), sum(at(high))
+        if after >= total:
+            part = Fraction(total - before, after - before) if after > before else 0
+            return at(low + (high - low) * part)
+        low = high
+    return at(low)
+
+
 def round_to_total(
     targets: Sequence[Fraction], limits: Sequence[int], total: int
 ) -> list[int]:

@@ -7,10 +7,9 @@ from typing import Any
 
 import typer
 
-from onnxprune.api import methods as list_methods
-from onnxprune.api import run_recipe
+from onnxprune.api import apply_recipe, run_recipe
 from onnxprune.cli import checks
-from onnxprune.cli.given import calibration_of, checked, pruning_recipe, trial_of
+from onnxprune.cli.given import calibration_of, checked, pruning_recipe, recipe_of, trial_of
 from onnxprune.cli.groups import Choice, Limits, Looking, Printing, Run, Set, grouped
 from onnxprune.cli.meter import Meter
 from onnxprune.cli.options import (
@@ -32,9 +31,11 @@ from onnxprune.cli.options import (
     Sparsity,
     TrustModel,
 )
+from onnxprune.cli.recovery import Recovery
 from onnxprune.cli.show import check_reports, present, presenting
 from onnxprune.cli.words import Grouped
 from onnxprune.errors import UsageError
+from onnxprune.listing import methods as list_methods
 from onnxprune.pruning import Settings, default_output, inspect_file
 from onnxprune.report.text import count, percent, show
 
@@ -61,6 +62,7 @@ def prune(
     checkpoint: Checkpoint = None,
     *,
     choice: Choice,
+    recovery: Recovery,
     samples: Set,
     run: Run,
     limits: Limits,
@@ -73,7 +75,7 @@ def prune(
         [model, output or default_output(model), choice.recipe],
         checked(samples, check),
     )
-    recipe = pruning_recipe(model, choice, method, sparsity)
+    recipe = pruning_recipe(model, choice, method, sparsity, recovery)
     trial = None
     if checked(samples, check):
         trial = trial_of(samples, run, limits, check, recipe.seed)
@@ -154,19 +156,28 @@ def mask_apply(
     dry_run: DryRun = False,
     no_verify: NoVerify = False,
     trust_model: TrustModel = False,
+    checkpoint: Checkpoint = None,
     *,
+    recovery: Recovery,
+    samples: Set,
+    run: Run,
     printing: Printing,
 ) -> None:
     """Zero in a model what a mask found on another does not keep."""
     del trust_model
-    from onnxprune.applying import apply_masks
-
+    recipe = recipe_of(Choice(), recovery=recovery)
+    calibration = calibration_of(samples, run, recipe.seed)
     check_reports(printing, [model, output or default_output(model), masks])
     with Meter(printing.quiet) as meter:
         settings = Settings(
-            output=output, force=force, dry_run=dry_run, verify=not no_verify, progress=meter
+            output=output,
+            force=force,
+            dry_run=dry_run,
+            verify=not no_verify,
+            progress=meter,
+            checkpoint=checkpoint,
         )
-        result = apply_masks(model, masks, settings)
+        result = apply_recipe(model, masks, recipe, settings, calibration)
     present(result, printing)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxprune.cli.groups import Choice, Limits, Run, Set
+from onnxprune.cli.recovery import Recovery
 from onnxprune.errors import UsageError
 from onnxprune.recipe import make_recipe, parse_sparsity, read_recipe
 from onnxprune.types import Recipe
@@ -15,10 +16,14 @@ if TYPE_CHECKING:
 
 
 def recipe_of(
-    choice: Choice, method: str | None = None, sparsity: str | None = None
+    choice: Choice,
+    method: str | None = None,
+    sparsity: str | None = None,
+    recovery: Recovery | None = None,
 ) -> Recipe:
     """Build a recipe from options and from the recipe file they name; options win."""
-    given = asdict(choice) | {"method": method, "sparsity": sparsity}
+    given = asdict(choice) | asdict(recovery or Recovery())
+    given |= {"method": method, "sparsity": sparsity}
     file = given.pop("recipe")
     own = own_options(choice.options or [])
     penalty = given.pop("magnitude_penalty")
@@ -36,10 +41,14 @@ def recipe_of(
 
 
 def pruning_recipe(
-    model: Path, choice: Choice, method: str | None, sparsity: str | None
+    model: Path,
+    choice: Choice,
+    method: str | None,
+    sparsity: str | None,
+    recovery: Recovery,
 ) -> Recipe:
     """Build a recipe that says how much goes."""
-    recipe = recipe_of(choice, method, sparsity)
+    recipe = recipe_of(choice, method, sparsity, recovery)
     takes_total = (recipe.allocation or "").startswith("from:")
     if recipe.sparsity is None and not takes_total:
         raise UsageError(

@@ -17,6 +17,7 @@ from onnxprune.cli.options import (
     Curvature,
     Embeddings,
     Exclude,
+    Group,
     Hardlinks,
     Include,
     Json,
@@ -66,6 +67,7 @@ class Choice:
     loss: Loss = None
     bn: Bn = None
     curvature: Curvature = None
+    group: Group = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,9 @@ Allocation = Annotated[
 Own = Annotated[
     list[str] | None, how("--set", metavar="NAME=VALUE", help="An option of the method's own.")
 ]
+Group = Annotated[
+    str | None, how(metavar="tensor|row", help="Among what the lowest scores fall.")
+]
 Seed = Annotated[int | None, how(metavar="N", help="Where random numbers start.")]
 Penalty = Annotated[
     float | None,
@@ -55,7 +58,7 @@ Steps = Annotated[
     int | None, measuring("--steps", metavar="T", help="Measure and prune in T steps.")
 ]
 Schedule = Annotated[
-    str | None, measuring(metavar="exponential|linear", help="How the zeros grow.")
+    str | None, measuring(metavar="exponential|linear|cubic", help="How the zeros grow.")
 ]
 BatchesPerStep = Annotated[
     int | None, measuring(metavar="B", help="Batches to measure in each step.")

@@ -1,16 +1,16 @@
-"""The values of one tensor in the file: read in pieces, and re-encoded with zeros in them."""
+"""The values of one tensor in the file: read in pieces, and encoded again when they change."""
 
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from onnxprune.errors import InputError
+from onnxprune.errors import InputError, OutputError
 from onnxprune.formats.files import SourceFile
 from onnxprune.formats.onnx_tensor import Run, TensorRecord, Varints
-from onnxprune.formats.onnx_types import STORAGE, element_count, type_name
-from onnxprune.formats.wire import encode_varint, read_exactly, truncated
+from onnxprune.formats.onnx_types import NUMPY_NAMES, STORAGE, element_count, type_name
+from onnxprune.formats.onnx_varints import decode_varints, rewrite_varints, widths_of
+from onnxprune.formats.wire import read_exactly
 from onnxprune.types import Array
 
 
@@ -117,20 +117,50 @@ class StoredTensor:
         zero = self.quantization.at(start, start + stored.size)[1]
         return np.where(pruned, zero.astype(stored.dtype), stored)
 
-    def varint_edits(self, pruned: Array) -> list[tuple[Varints, bytes]]:
-        """Return each piece of varints whose bytes change, with its new bytes."""
-        zeroed = self.zeroed(self.stored(0, self.size), 0, pruned)
+    def encoded(self, values: Array, start: int) -> Array:
+        """Return the stored values that are nearest to real ones, ties going to even numbers.
+
+        Args:
+            values: real values, all of them finite.
+            start: the index of the first.
+        """
+        if np.dtype(STORAGE[self.kind]).kind == "f" or self.kind == "BFLOAT16":
+            return encode_floats(self.kind, values, self.record.name)
+        return self._quantized(values, start)
+
+    def varint_edits(self, before: Array, after: Array) -> list[tuple[Varints, bytes]]:
+        """Return each piece of varints whose bytes change, with its new bytes.
+
+        Args:
+            before: all stored values as they are.
+            after: as they are to be.
+        """
+        old_numbers, numbers = _numbers(before), _numbers(after)
+        changed = old_numbers != numbers
         edits = []
         first = 0
         for piece in self.record.varints:
             old = read_exactly(self.source.descriptor, piece.start, piece.end - piece.start)
-            widths = _widths(old)
-            last = first + len(widths)
-            here = pruned[first:last]
-            if here.any():
-                edits.append((piece, _rewrite(old, widths, here, zeroed[first:last])))
-            first = last
+            widths = widths_of(old)
+            here = slice(first, first + len(widths))
+            if changed[here].any():
+                new = rewrite_varints(old, widths, changed[here], numbers[here])
+                edits.append((piece, new))
+            first += len(widths)
         return edits
+
+    def _quantized(self, values: Array, start: int) -> Array:
+        _refuse_infinite(values, self.record.name)
+        dtype = np.dtype(STORAGE[self.kind])
+        scale, zero = np.ones(1), np.zeros(1)
+        if self.quantization is not None:
+            scale, zero = self.quantization.at(start, start + values.size)
+        real = values.astype(np.float64)
+        # Where the scale is zero, every number means zero.
+        with np.errstate(over="ignore"):
+            steps = np.divide(real, scale, out=np.zeros_like(real), where=scale != 0)
+        limits = np.iinfo(dtype)
+        return np.clip(np.rint(steps) + zero, limits.min, limits.max).astype(dtype)
 
     def _read_run(self, run: Run, low: int, high: int, dtype: np.dtype[Any]) -> Array:
         start = run.start + low * run.step
@@ -144,7 +174,7 @@ class StoredTensor:
                 read_exactly(self.source.descriptor, piece.start, piece.end - piece.start)
                 for piece in self.record.varints
             ]
-            values = _decode_varints(b"".join(pieces))
+            values = decode_varints(b"".join(pieces))
             if values.size != self.size:
                 name = self.record.name
                 raise InputError(
@@ -164,35 +194,47 @@ def _masked(stored: Array, pruned: Array) -> Array:
     return (bits * ~pruned).view(stored.dtype)
 
 
-def _widths(data: bytes) -> Array:
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) < 0x80) + 1
-    if ends[-1:].sum() != len(data):
-        raise truncated()
-    return np.diff(ends, prepend=0)
+def encode_floats(kind: str, values: Array, name: str) -> Array:
+    """Return real values as a type of floats stores them, rounded to the nearest.
+
+    Args:
+        kind: the type.
+        values: the real values.
+        name: what to call the tensor in a message.
+    """
+    _refuse_infinite(values, name)
+    with np.errstate(over="ignore"):
+        if kind == "BFLOAT16":
+            made = _bfloat16(values)
+            beyond = (made & 0x7FFF) >= 0x7F80
+        else:
+            made = values.astype(STORAGE[kind])
+            beyond = np.isinf(made)
+    if beyond.any():
+        first = float(values[np.flatnonzero(beyond)[0]])
+        raise OutputError(f"'{name}': {first:g} is too large for {NUMPY_NAMES[kind]}")
+    return made
 
 
-def _decode_varints(data: bytes) -> Array:
-    raw = np.frombuffer(data, np.uint8)
-    widths = _widths(data)
-    if widths.size and widths.max() > 10:
-        raise InputError("a varint is longer than ten bytes")
-    starts = np.cumsum(widths) - widths
-    values = np.zeros(widths.size, np.uint64)
-    for place in range(int(widths.max(initial=0))):
-        there = widths > place
-        digits = (raw[starts[there] + place] & 0x7F).astype(np.uint64)
-        values[there] |= digits << np.uint64(7 * place)
-    return values
+def _bfloat16(values: Array) -> Array:
+    single = values.astype("<f4")
+    bits = single.view("<u4")
+    # What was rounded before must not look like a tie: towards zero, then to an odd number.
+    inexact = single != values
+    bits = np.where(np.abs(single) > np.abs(values), bits - np.uint32(1), bits)
+    bits = bits | inexact
+    up = np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))
+    return np.asarray((bits + up) >> np.uint32(16), "<u2")
 
 
-def _rewrite(old: bytes, widths: Array, pruned: Array, values: Array) -> bytes:
-    """Write the values of pruned places in as many bytes as they had, where that is enough."""
-    out = bytearray()
-    copied = 0
-    ends = list(accumulate(widths.tolist()))
-    for index in np.flatnonzero(pruned).tolist():
-        end, width = ends[index], int(widths[index])
-        out += old[copied : end - width]
-        out += encode_varint(int(values[index]) & 0xFFFFFFFFFFFFFFFF, width)
-        copied = end
-    return bytes(out + old[copied:])
+def _refuse_infinite(values: Array, name: str) -> None:
+    finite = np.isfinite(values)
+    if not finite.all():
+        wrong = "NaN" if np.isnan(values[~finite][0]) else "Inf"
+        raise OutputError(f"'{name}': {wrong} is no value for it")
+
+
+def _numbers(stored: Array) -> Array:
+    """Return the numbers that varints hold for stored values; negative ones fill 64 bits."""
+    plain = stored.view("<u2") if stored.dtype.kind == "f" else stored
+    return plain.astype(np.int64).view(np.uint64)

@@ -10,20 +10,16 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from onnxprune.errors import InputError, LimitError, OnnxpruneError, UnsupportedError
+from onnxprune.errors import InputError, LimitError, OnnxpruneError
 from onnxprune.formats.files import SourceFile, open_regular
 from onnxprune.formats.onnx_checks import check_graph, sniff
 from onnxprune.formats.onnx_data import Quantization, StoredTensor
 from onnxprune.formats.onnx_external import Places, resolve
 from onnxprune.formats.onnx_graph import Constant, Graph
 from onnxprune.formats.onnx_scaling import Scaling
+from onnxprune.formats.onnx_sharing import Sharing, find_sharing, spans_of
 from onnxprune.formats.onnx_tensor import TensorRecord
-from onnxprune.formats.onnx_types import (
-    NUMPY_NAMES,
-    element_count,
-    needed_bytes,
-    type_name,
-)
+from onnxprune.formats.onnx_types import FLOATS, NUMPY_NAMES, STORAGE, element_count, type_name
 from onnxprune.formats.onnx_weights import Finding, place_label, survey
 from onnxprune.formats.onnx_wire import Scan, scan
 from onnxprune.types import Array, Skipped, Weight
@@ -44,7 +40,7 @@ class OnnxModel:
         weights: what can be pruned, in graph order.
         skipped: what is left alone, and why.
         warnings: what a user should know of this file.
-        conflicts: weights whose bytes another tensor shares, with that tensor's name.
+        sharing: the tensors whose bytes another tensor shares.
     """
 
     source: SourceFile
@@ -56,20 +52,41 @@ class OnnxModel:
     weights: list[Weight] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    conflicts: dict[str, str] = field(default_factory=dict)
+    sharing: Sharing = field(default_factory=Sharing)
     parameters: int = 0
     _stored: dict[str, StoredTensor] = field(default_factory=dict)
 
+    @property
+    def conflicts(self) -> dict[str, str]:
+        """Return the weights whose bytes another tensor shares, with that tensor's name."""
+        return self.sharing.conflicts
+
     def stored(self, path: str) -> StoredTensor:
-        """Return where the values of a weight are."""
+        """Return where the values of a constant are."""
         if path not in self._stored:
-            finding = self.findings[path]
-            scaling = finding.scaling
-            tensor = self.tensor(finding.constant.record)
+            tensor = self.tensor(self.graph.by_path[path].record)
+            finding = self.findings.get(path)
+            scaling = finding.scaling if finding is not None else None
             if scaling is not None and tensor.kind in ("INT8", "UINT8"):
                 tensor.quantization = self._quantization(scaling, path)
             self._stored[path] = tensor
         return self._stored[path]
+
+    def editable(self, path: str) -> str | None:
+        """Return why the values of a constant cannot be replaced, or None if they can be."""
+        constant = self.graph.by_path.get(path)
+        if constant is None:
+            return "is no constant of the model"
+        record = constant.record
+        other = self.conflicts.get(path, self.sharing.others.get(record.address))
+        if other == "":
+            return "has the bytes of another weight, with which it changes"
+        if other is not None:
+            return f"shares bytes with '{other}', which is not pruned"
+        kind = type_name(record)
+        if kind not in STORAGE or (kind not in FLOATS and path not in self.findings):
+            return f"is of type {kind.lower()}, whose values stay"
+        return None if element_count(record) else "has no values"
 
     def tensor(self, record: TensorRecord) -> StoredTensor:
         """Return where the values of any tensor are."""
@@ -114,10 +131,15 @@ class OnnxModel:
             self.warnings.append(
                 f"the scale of '{path}' was not found: its integers count as 1"
             )
-        zero = self.zero_point(scaling)
+        zero = self._zero_point(scaling)
         return Quantization(scale, zero, scaling.channels, scaling.inner, scaling.block)
 
-    def zero_point(self, scaling: Scaling | None) -> Array:
+    def have_same_zero(self, one: Finding, other: Finding) -> bool:
+        """Whether two weights have their zeros at the same place."""
+        first, second = self._zero_point(one.scaling), self._zero_point(other.scaling)
+        return np.array_equal(first, second) or not (first.any() or second.any())
+
+    def _zero_point(self, scaling: Scaling | None) -> Array:
         """Return the zero points of a weight, which are 0 where none are given."""
         zero = self._parameter(scaling.zero) if scaling is not None else None
         return np.zeros(1) if zero is None else zero
@@ -178,7 +200,9 @@ def _parse(skeleton: bytes) -> onnx.ModelProto:
 
 def _survey(model: OnnxModel) -> None:
     findings, model.skipped = survey(model.graph)
-    _find_overlaps(model, findings)
+    spans = spans_of(model.scan.tensors, model.offsets, model.files, findings)
+    model.sharing = find_sharing(spans, model.have_same_zero)
+    model.skipped += model.sharing.skipped
     for finding in findings:
         constant = finding.constant
         if constant.path in model.conflicts and model.conflicts[constant.path] == "":
@@ -205,76 +229,6 @@ def _survey(model: OnnxModel) -> None:
         model.warnings += [f"'{constant.path}' {note}" for note in finding.notes]
     model.parameters = sum(weight.size for weight in model.weights)
     model.parameters += sum(skipped.size for skipped in model.skipped)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Span:
-    """The bytes of one tensor in a data file."""
-
-    place: tuple[int, int]
-    start: int
-    end: int
-    record: TensorRecord
-    finding: Finding | None
-
-
-def _find_overlaps(model: OnnxModel, findings: list[Finding]) -> None:
-    """Note weights that share bytes: the same tensor written twice is one, others conflict."""
-    before: list[_Span] = []
-    for span in _spans(model, findings):
-        before = [
-            other for other in before if other.place == span.place and span.start < other.end
-        ]
-        if span.finding and any(_is_twin(model, other, span) for other in before):
-            path = span.finding.constant.path
-            model.conflicts[path] = ""
-            reason = "the same bytes as another weight, pruned with it"
-            model.skipped.append(Skipped(path, reason))
-            continue
-        for other in before:
-            for one, neighbour in ((span, other), (other, span)):
-                if one.finding is not None:
-                    model.conflicts[one.finding.constant.path] = neighbour.record.name
-        # The last one and the one that reaches furthest stand for all that came before.
-        furthest = max([*before, span], key=lambda each: each.end)
-        before = [span] if furthest is span else [furthest, span]
-
-
-def _spans(model: OnnxModel, findings: list[Finding]) -> list[_Span]:
-    """Return the bytes of all external tensors in order, weights first among equals."""
-    weights = {finding.constant.record.address: finding for finding in findings}
-    spans = []
-    for address, start in model.offsets.items():
-        record = model.scan.tensors[address]
-        assert record.external is not None
-        length = needed_bytes(type_name(record), element_count(record))
-        file = model.files[record.external.entries["location"]]
-        if length:
-            finding = weights.get(address)
-            spans.append(_Span(file.state[:2], start, start + length, record, finding))
-    spans.sort(key=lambda span: (span.place, span.start, span.end, span.finding is None))
-    return spans
-
-
-def _is_twin(model: OnnxModel, one: _Span, other: _Span) -> bool:
-    """Whether two weights are the same values, with zero at the same place."""
-    if one.finding is None or other.finding is None:
-        return False
-    if (one.start, one.end) != (other.start, other.end):
-        return False
-    if (one.record.data_type, one.record.dims) != (other.record.data_type, other.record.dims):
-        return False
-    first = model.zero_point(one.finding.scaling)
-    second = model.zero_point(other.finding.scaling)
-    return np.array_equal(first, second) or not (first.any() or second.any())
-
-
-def refuse_conflict(path: str, other: str) -> UnsupportedError:
-    """Say that a weight cannot be pruned because of whose bytes it shares."""
-    return UnsupportedError(
-        f"'{path}' shares bytes with '{other}', which is not pruned",
-        f"--exclude '{path}' leaves both as they are",
-    )
 
 
 def file_hash(file: SourceFile) -> str:

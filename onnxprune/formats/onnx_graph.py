@@ -103,7 +103,7 @@ class Graph:
         self.others: list[TensorRecord] = []
         self.sparse: list[str] = []
         self.functions: dict[FunctionKey, Scope] = {}
-        self._paths: set[str] = set()
+        self.by_path: dict[str, Constant] = {}
         self._claimed: set[Address] = set()
         self._build()
         for scope in self.scopes:
@@ -219,10 +219,9 @@ class Graph:
     ) -> None:
         path = scope.prefix + name
         number = 1
-        while path in self._paths:
+        while path in self.by_path:
             number += 1
             path = f"{scope.prefix}{name}#{number}"
-        self._paths.add(path)
         self._claimed.add(address)
         record = self.tensors[address]
         record.name = path
@@ -230,6 +229,7 @@ class Graph:
         scope.constants[name] = constant
         scope.uses.setdefault(name, [])
         self.constants.append(constant)
+        self.by_path[path] = constant
 
 
 def node_label(node: onnx.NodeProto) -> str:

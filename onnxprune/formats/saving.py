@@ -1,4 +1,4 @@
-"""Writes a model again with some weights zeroed, every other byte as it was."""
+"""Writes a model again with some tensors changed, every other byte as it was."""
 
 import os
 import zlib
@@ -8,29 +8,28 @@ from pathlib import Path
 
 import numpy as np
 
-from onnxprune.errors import OnnxpruneError, OutputError
+from onnxprune.errors import OnnxpruneError, OutputError, UnsupportedError
+from onnxprune.formats.edits import Edits, check_edits
 from onnxprune.formats.files import SourceFile
 from onnxprune.formats.loading import Model
+from onnxprune.formats.onnx_additions import make_biases
 from onnxprune.formats.onnx_data import StoredTensor
-from onnxprune.formats.onnx_file import OnnxModel, refuse_conflict
+from onnxprune.formats.onnx_file import OnnxModel
 from onnxprune.formats.onnx_locations import checksum, data_name, relocations
 from onnxprune.formats.onnx_tensor import Run
 from onnxprune.formats.output import Temporary, check_space, copy_range, write_at
 from onnxprune.formats.splice import Shift, Splice
-from onnxprune.formats.tallies import count_zeros, tally_of
+from onnxprune.formats.tallies import count_zeros, tally_of, value_checksum
 from onnxprune.formats.wire import read_exactly
 from onnxprune.selection import CHUNK
 from onnxprune.threads import parallel
 from onnxprune.types import Array, Tally
 
-Pruner = Callable[[int, Array], Array]
-"""(first position, real values) -> which of these values fall away; called in order."""
-
 Progress = Callable[[int, int], None]
 """(bytes written so far, bytes in all)."""
 
-Accept = Callable[[Model, Model, Mapping[str, Pruner]], bool]
-"""(the model, its pruned form, what is still to be taken from that) -> may it stay?"""
+Accept = Callable[[Model, Model, Edits], bool]
+"""(the model, its pruned form, what is still to be done to that) -> may it stay?"""
 
 BLOCK = 1 << 20
 
@@ -48,24 +47,33 @@ class _Target:
 
 
 class Saving:
-    """One run of writing a model: its data files first, the model last."""
+    """One run of writing a model: its data files first, the model last.
+
+    `tallies` is what became of the tensors that were edited, `created` the biases that were
+    made: their names, by the weight whose outputs they are added to.
+    """
 
     def __init__(  # noqa: PLR0913 - what is written where, and who watches it
         self,
         model: Model,
         output: Path,
-        pruners: Mapping[str, Pruner],
+        edits: Edits,
         progress: Progress | None = None,
         accept: Accept | None = None,
         verify: bool = True,
+        additions: Mapping[str, Array] | None = None,
     ) -> None:
         self.model = model
         self.output = output
-        self.pruners = pruners
+        self.edits = edits
         self.progress = progress
         self.accept = accept
         self.verify = verify
+        self.additions = additions or {}
         self.tallies: dict[str, Tally] = {}
+        self.created: dict[str, str] = {}
+        self._inserted: list[Splice] = []
+        self._checksums: dict[str, int] = {}
         self._done = 0
         self._total = 0
 
@@ -74,9 +82,9 @@ class Saving:
 
         What is not accepted leaves no file.
         """
-        for path in self.pruners:
-            if path in self.model.conflicts:
-                raise refuse_conflict(path, self.model.conflicts[path])
+        check_edits(self.model, self.edits)
+        if self.additions:
+            self._make_biases()
         places = self._places()
         self._total = self.model.source.size + sum(source.size for source in places)
         check_space(self.output.parent, self._total)
@@ -102,7 +110,7 @@ class Saving:
             checksums[source] = checksum(self.model, source, target.temporary)
         main = self._target(self.model.source, self.output, temporaries)
         if isinstance(self.model, OnnxModel):
-            main.splices += relocations(self.model, names, checksums)
+            main.splices += relocations(self.model, names, checksums) + self._inserted
         self._fill(main, hashed=False)
         self.model.seal(main.temporary.descriptor, main.tensors, self.output)
         for source in self.model.all_files():
@@ -114,16 +122,23 @@ class Saving:
         main.temporary.commit()
         return [self.output, *(path for _, path in data)]
 
+    def _make_biases(self) -> None:
+        if not isinstance(self.model, OnnxModel):
+            raise UnsupportedError("a bias can be made in an ONNX model only")
+        made, self._inserted = make_biases(self.model, self.additions)
+        self.created = {bias.path: bias.name for bias in made}
+        self._checksums |= {bias.name: zlib.crc32(bias.data) for bias in made}
+
     def _places(self) -> dict[SourceFile, str | None]:
         """Choose which data files are written, and which of them keep their name."""
-        pruned = {self.model.stored(path).source for path in self.pruners}
+        edited = {self.model.stored(path).source for path in self.edits}
         folder = self.output.parent
         same_folder = folder.samefile(self.model.source.path.parent)
         places: dict[SourceFile, str | None] = {}
         for location, source in self.model.files.items():
             simple = os.path.basename(location) == location
             inside = Path(os.path.realpath(source.path)).is_relative_to(folder)
-            if source in pruned or not (same_folder and inside):
+            if source in edited or not (same_folder and inside):
                 free = simple and not os.path.lexists(folder / location)
                 clash = self.output.name == location
                 places[source] = location if free and not clash else None
@@ -133,7 +148,7 @@ class Saving:
         temporary = Temporary(path)
         temporaries.append(temporary)
         target = _Target(source, temporary)
-        for name in self.pruners:
+        for name in self.edits:
             tensor = self.model.stored(name)
             if tensor.source is source:
                 target.tensors.append(name)
@@ -142,22 +157,22 @@ class Saving:
         return target
 
     def _varint_splices(self, path: str, tensor: StoredTensor) -> list[Splice]:
-        values = tensor.values(0, tensor.size)
-        pruned = np.concatenate(
+        before = tensor.stored(0, tensor.size)
+        after = np.concatenate(
             [
-                self.pruners[path](start, values[start : start + CHUNK])
+                self.edits[path].apply(tensor, before[start : start + CHUNK], start)
                 for start in range(0, tensor.size, CHUNK)
             ]
         )
-        zeroed = tensor.zeroed(tensor.stored(0, tensor.size), 0, pruned)
-        self.tallies[path] = tally_of(tensor, tensor.stored(0, tensor.size), zeroed, 0)
+        self.tallies[path] = tally_of(tensor, before, after, 0)
+        self._checksums[path] = zlib.crc32(after.tobytes())
         return [
             Splice(piece.start, piece.end, data, piece.frame)
-            for piece, data in tensor.varint_edits(pruned)
+            for piece, data in tensor.varint_edits(before, after)
         ]
 
     def _fill(self, target: _Target, hashed: bool) -> None:
-        """Copy what stays and write the pruned tensors over what does not."""
+        """Copy what stays and write the edited tensors over what does not."""
         target.shift = Shift(target.splices)
         tensors = [name for name in target.tensors if not self.model.stored(name).packed]
         regions = []
@@ -195,34 +210,34 @@ class Saving:
     def _tensor(self, target: _Target, path: str, hashed: bool) -> None:
         tensor = self.model.stored(path)
         tally = Tally()
-        first = 0
+        total = first = 0
         for run in tensor.runs:
             for low in range(0, run.count, CHUNK):
                 high = min(low + CHUNK, run.count)
                 raw = tensor.stored(first + low, first + high)
-                pruned = self.pruners[path](first + low, tensor.real(raw, first + low))
-                zeroed = tensor.zeroed(raw, first + low, pruned)
-                tally += tally_of(tensor, raw, zeroed, first + low)
-                block = self._block(tensor, run, low, zeroed)
+                after = self.edits[path].apply(tensor, raw, first + low)
+                tally += tally_of(tensor, raw, after, first + low)
+                total = zlib.crc32(after.tobytes(), total)
+                block = self._block(tensor, run, low, after)
                 at = run.start + low * run.step
                 if hashed:
                     target.sums[at] = zlib.crc32(block)
                 write_at(target.temporary.descriptor, block, target.shift(at), self.output)
                 self._advance(len(block))
             first += run.count
-        self.tallies[path] = tally
+        self.tallies[path], self._checksums[path] = tally, total
 
     def _block(
-        self, tensor: StoredTensor, run: Run, low: int, zeroed: Array
+        self, tensor: StoredTensor, run: Run, low: int, after: Array
     ) -> bytes | bytearray | memoryview:
         """Return the bytes from a run's value number `low` on, up to the next value."""
-        if run.step == zeroed.itemsize:
-            return zeroed.tobytes()
+        if run.step == after.itemsize:
+            return after.tobytes()
         start = run.start + low * run.step
-        last = low + zeroed.size == run.count
-        length = zeroed.size * run.step - (run.step - zeroed.itemsize if last else 0)
+        last = low + after.size == run.count
+        length = after.size * run.step - (run.step - after.itemsize if last else 0)
         between = bytearray(read_exactly(tensor.source.descriptor, start, length))
-        np.ndarray(zeroed.shape, zeroed.dtype, between, strides=(run.step,))[:] = zeroed
+        np.ndarray(after.shape, after.dtype, between, strides=(run.step,))[:] = after
         return memoryview(between)
 
     def _verify(
@@ -231,7 +246,7 @@ class Saving:
         names: dict[SourceFile, str],
         data: list[tuple[_Target, Path]],
     ) -> bool:
-        """Open what was written as a new model, count its zeros, ask whether it may stay."""
+        """Open what was written as a new model, look at it, ask whether it may stay."""
         written = {target.source: target.temporary.path for target, _ in data}
         places = {
             names.get(source, location): written.get(source, source.path)
@@ -242,20 +257,27 @@ class Saving:
         except OnnxpruneError as error:
             raise OutputError(f"the written model cannot be read back: {error}") from error
         with reopened:
-            self._count(reopened)
+            self._compare(reopened)
             return self.accept is None or self.accept(self.model, reopened, {})
 
-    def _count(self, reopened: Model) -> None:
+    def _compare(self, reopened: Model) -> None:
+        """See that every zero and every new value can be read back."""
+        changed = [path for path, edit in self.edits.items() if edit.values is not None]
+        changed += self.created.values()
         try:
-            found = parallel(lambda path: count_zeros(reopened, path), list(self.pruners))
+            found = parallel(lambda path: count_zeros(reopened, path), list(self.edits))
+            sums = parallel(lambda path: value_checksum(reopened, path), changed)
         except OnnxpruneError as error:
             raise OutputError(f"the written model cannot be read back: {error}") from error
-        for path, zeros in zip(self.pruners, found, strict=True):
+        for path, zeros in zip(self.edits, found, strict=True):
             if zeros != self.tallies[path].zeros:
                 raise OutputError(
                     f"'{path}': {self.tallies[path].zeros:,} zeros were written,"
                     f" {zeros:,} were read back"
                 )
+        for path, total in zip(changed, sums, strict=True):
+            if total != self._checksums[path]:
+                raise OutputError(f"'{path}': other values were read back than were written")
 
     def _advance(self, count: int) -> None:
         self._done += count

@@ -10,7 +10,10 @@ from onnxprune.formats.wire import Frame, encode_varint
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Splice:
-    """New bytes for a part of a file; `frame` is the innermost field that encloses it."""
+    """New bytes for a part of a file; `frame` is the innermost field that encloses it.
+
+    Of those for empty parts at the same place, the first given comes first.
+    """
 
     start: int
     end: int
@@ -55,7 +58,7 @@ def _with_lengths(splices: Sequence[Splice]) -> list[Replacement]:
         _grow(splice.frame, len(splice.data) - (splice.end - splice.start), growth, frames)
     # Inner frames first: a prefix that gets wider makes the outer fields longer, too.
     for frame in sorted(frames.values(), key=_depth, reverse=True):
-        change = growth[id(frame)]
+        change = growth[frame.length_at]
         if change == 0 or frame.parent is None:
             continue
         prefix = encode_varint(frame.end - frame.start + change)
@@ -67,9 +70,10 @@ def _with_lengths(splices: Sequence[Splice]) -> list[Replacement]:
 def _grow(
     frame: Frame | None, change: int, growth: dict[int, int], frames: dict[int, Frame]
 ) -> None:
+    # By its place: two walks over a file find the same frame twice.
     while frame is not None:
-        frames[id(frame)] = frame
-        growth[id(frame)] = growth.get(id(frame), 0) + change
+        frames[frame.length_at] = frame
+        growth[frame.length_at] = growth.get(frame.length_at, 0) + change
         frame = frame.parent
 
 

@@ -42,8 +42,9 @@ class TorchModel:
         weights: what can be pruned, in the order of first use.
         skipped: what is left alone, and why.
         warnings: what a user should know of this file.
-        conflicts: weights whose values another tensor shares, with that tensor's path.
+        shared: tensors some of whose values belong to another one, too, with that one's path.
         parameters: elements of all tensors of floats.
+        regions: where the tensors of floats lie, by every name that they have.
     """
 
     source: SourceFile
@@ -53,7 +54,7 @@ class TorchModel:
     weights: list[Weight] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    conflicts: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, str] = field(default_factory=dict)
     parameters: int = 0
     files: dict[str, SourceFile] = field(default_factory=dict)
     views: dict[str, StoredView] = field(default_factory=dict)
@@ -66,7 +67,7 @@ class TorchModel:
         return self.kind == PROGRAM
 
     def stored(self, path: str) -> StoredTensor:
-        """Return where the values of a weight are."""
+        """Return where the values of a tensor of floats are."""
         if path not in self._stored:
             region = self.regions[path]
             member = self.archive.members[region.key]
@@ -80,6 +81,18 @@ class TorchModel:
     def values(self, path: str, start: int, stop: int) -> Array:
         """Return real values of a weight, in the order in which they are stored."""
         return self.stored(path).values(start, stop)
+
+    def editable(self, path: str) -> str | None:
+        """Return why the values of a tensor cannot be replaced, or None if they can be."""
+        region = self.regions.get(path)
+        if region is None:
+            return "is no tensor of floats that lies in the file as a whole"
+        if region.path != path:
+            return f"is another name of '{region.path}'"
+        if path in self.shared:
+            return f"shares bytes with '{self.shared[path]}', which is not pruned"
+        reason = _unwritable(self, region)
+        return f"is {reason}" if reason is not None else None
 
     def all_files(self) -> list[SourceFile]:
         """Return the file."""
@@ -157,6 +170,7 @@ def _find_weights(model: TorchModel) -> None:
     for region in sorted(regions, key=lambda each: places.get(id(each), len(places))):
         if region.kind not in FLOATS:
             continue
+        model.regions |= dict.fromkeys(region.paths, region)
         model.parameters += region.size
         reason = _reason(model, region, trained)
         if reason is None:
@@ -166,7 +180,8 @@ def _find_weights(model: TorchModel) -> None:
     model.skipped += [Skipped(path, reason) for path, reason in unusable]
     elsewhere = [used.path for used in model.survey.uses if used.path not in model.views]
     model.skipped += [Skipped(path, ELSEWHERE) for path in dict.fromkeys(elsewhere)]
-    _find_conflicts(model, regions)
+    _find_shared(model, regions)
+    _find_views(model, regions, [path for path, _ in unusable])
 
 
 def _reason(model: TorchModel, region: Region, trained: set[str]) -> str | None:
@@ -176,6 +191,11 @@ def _reason(model: TorchModel, region: Region, trained: set[str]) -> str | None:
         return "a buffer, which is not trained"
     if not any(not use.reason for use in region.uses):
         return region.uses[0].reason if region.uses else "not used by any operator"
+    return _unwritable(model, region)
+
+
+def _unwritable(model: TorchModel, region: Region) -> str | None:
+    """Say why values cannot be written over, if they cannot."""
     if region.kind not in STORAGE:
         return f"of type {region.kind.lower()}"
     if not model.archive.members[region.key].stored:
@@ -188,7 +208,6 @@ def _weight(model: TorchModel, region: Region) -> Weight:
     table = next((use for use in uses if use.table), None)
     use = table or uses[0]
     path = region.path
-    model.regions[path] = region
     if region.permuted:
         sizes = "x".join(map(str, region.shape))
         model.warnings.append(f"'{path}' lies in another order than its sizes: as {sizes}")
@@ -204,14 +223,25 @@ def _weight(model: TorchModel, region: Region) -> Weight:
     )
 
 
-def _find_conflicts(model: TorchModel, regions: Sequence[Region]) -> None:
-    """Note weights some of whose values belong to another tensor, too."""
-    weights = set(model.regions)
+def _find_shared(model: TorchModel, regions: Sequence[Region]) -> None:
+    """Note tensors some of whose values belong to another tensor, too."""
     ordered = sorted(regions, key=lambda each: (each.key, each.start))
     for number, one in enumerate(ordered):
         for other in ordered[number + 1 :]:
             if other.key != one.key or other.start >= one.start + one.size:
                 break
-            for region, neighbour in ((one, other), (other, one)):
-                if region.path in weights:
-                    model.conflicts[region.path] = neighbour.path
+            model.shared[one.path], model.shared[other.path] = other.path, one.path
+
+
+def _find_views(model: TorchModel, regions: Sequence[Region], paths: Sequence[str]) -> None:
+    """Note tensors some of whose values another one shows that does not lie together."""
+    spans: dict[str, list[tuple[int, int, str]]] = {}
+    for path in paths:
+        view = model.views[path]
+        reach = sum((n - 1) * step for n, step in zip(view.shape, view.stride, strict=True))
+        span = view.offset, view.offset + reach + 1, path
+        spans.setdefault(view.storage.key, []).append(span)
+    for region in regions:
+        for start, end, path in spans.get(region.key, []):
+            if start < region.start + region.size and region.start < end:
+                model.shared.setdefault(region.path, path)

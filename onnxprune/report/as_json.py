@@ -41,6 +41,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "warnings": list(report.warnings),
         "verified": report.verified,
         "calibration": encode(report.calibration),
+        "recovery": encode(report.recovery),
         "check": check_to_dict(report.check) if report.check is not None else None,
         "seconds": round(report.seconds, 4),
     }

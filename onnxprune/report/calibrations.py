@@ -9,6 +9,8 @@ WORDS = {
     "curvature": "curvature",
     "hessian_gradient": "Hessian times gradient",
     "flow": "flow",
+    "input_norm": "norms of inputs",
+    "gram": "inputs' Gram matrices",
 }
 """What people call a statistic."""
 

@@ -14,6 +14,7 @@ from onnxprune.outcomes import (
     Place,
 )
 from onnxprune.report.calibrations import calibration_facts
+from onnxprune.report.recoveries import recovery_facts
 from onnxprune.report.spelling import (
     NONE,
     change,
@@ -101,6 +102,8 @@ def report_facts(report: Report) -> list[Fact]:
     lines = facts(report)
     if report.calibration is not None:
         lines += calibration_facts(report.calibration)
+    if report.recovery is not None:
+        lines += recovery_facts(report.recovery)
     warnings = report.warnings
     if report.check is not None:
         lines += result_facts(report.check)

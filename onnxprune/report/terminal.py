@@ -9,9 +9,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from onnxprune.api import MethodInfo
 from onnxprune.comparing import Comparison
+from onnxprune.listing import MethodInfo
 from onnxprune.report.checks import output_grid, report_facts
+from onnxprune.report.recoveries import recovery_grid
 from onnxprune.report.tables import NAME_ROOM, facts_table, terminal_tables
 from onnxprune.report.text import HONEST, Fact, change, count, percent, shape, short, show
 from onnxprune.types import Report, TensorReport
@@ -54,6 +55,11 @@ def render(report: Report, width: int, plain: bool, blocks: bool = True) -> Rend
         blocks: whether the encoding has block characters for the bars.
     """
     parts: list[RenderableType] = [_table(report, width, plain, blocks), Text()]
+    if report.recovery is not None:
+        parts += [
+            *terminal_tables(recovery_grid(report.recovery), width, plain, blocks),
+            Text(),
+        ]
     if report.check is not None:
         grid = output_grid(report.check.measured)
         parts += [*terminal_tables(grid, width, plain, blocks), Text()]

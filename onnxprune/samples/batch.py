@@ -60,6 +60,8 @@ class Samples:
         self._labels = label_column(table, reading, self._matches)
         self.source = table.source
         self.random = table.random
+        self.constants = {each.port.name for each in self._matches if each.constant}
+        self.images = {each.port.name for each in self._matches if each.image}
         self.whole = any(each.whole for each in self._matches)
         self.fixed = fixed_batch(self._matches)
         self.labelled = self._labels is not None

@@ -21,28 +21,34 @@ from onnxprune.statistics.losses import Loss
 from onnxprune.statistics.measurement import (
     Measurement,
     Module,
-    Tensors,
     batch_statistics,
     failures_named,
 )
+from onnxprune.statistics.moments import Grams, input_norm
 from onnxprune.statistics.own_loss import OwnLoss
 from onnxprune.statistics.ranks import Ranks, join_ranks, settle_threads
 from onnxprune.statistics.squares import SquaredError
 from onnxprune.statistics.targets import Target
 from onnxprune.statistics.window import Window
-from onnxprune.types import Array
+from onnxprune.types import Array, Layout
 
-Statistic = Callable[[Measurement], Tensors]
+Statistic = Callable[[Measurement], Mapping[str, Any]]
 
 STATISTICS: dict[str, Statistic] = {
     "gradient": gradient,
     "curvature": curvature,
     "hessian_gradient": hessian_gradient,
     "flow": flow,
+    "input_norm": input_norm,
+    "gram": Grams,
 }
 """What can be measured: by name, a function of one measurement."""
 
 WITHOUT_SAMPLES = {"flow"}
+NOT_REACHED = "no gradient reaches"
+NOT_MULTIPLIED = "no input is multiplied with"
+OF_INPUTS = {"input_norm", "gram"}
+"""What is measured of what weights are multiplied with: no loss takes part."""
 
 
 class Collector:
@@ -57,6 +63,7 @@ class Collector:
         estimation: how.
         target: the value that losses look at.
         ports: the inputs, for statistics without samples.
+        layouts: how the tensors are read as matrices, for statistics of their inputs.
         ranks: the processes that share the batches; those that torchrun started if not given.
     """
 
@@ -68,6 +75,7 @@ class Collector:
         estimation: Estimation,
         target: Target | None = None,
         ports: Sequence[Port] = (),
+        layouts: Mapping[str, Layout] | None = None,
         ranks: Ranks | None = None,
     ) -> None:
         self.module = module
@@ -81,6 +89,7 @@ class Collector:
         self._estimation = estimation
         self._target = target or Target(estimation.output, estimation.output)
         self._ports = ports
+        self._layouts = layouts or {}
         self._loss = _make_loss(estimation, self._target)
         self._window: Window | None = None
         if samples is not None:
@@ -92,7 +101,7 @@ class Collector:
 
     def collect(
         self, names: Collection[str], masks: Mapping[str, Array] | None, step: int
-    ) -> dict[str, dict[str, Array]]:
+    ) -> dict[str, Mapping[str, Any]]:
         """Return statistics by name and tensor, in double precision and the file's shapes.
 
         Args:
@@ -112,16 +121,19 @@ class Collector:
             if not WITHOUT_SAMPLES.issuperset(names):
                 self._settle(names)
             measurement = self._measurement(masks or {}, step)
-            found = {}
+            found: dict[str, Mapping[str, Any]] = {}
             for number, name in enumerate(names):
                 measurement.watch = self._part(number, len(names))
                 found[name] = STATISTICS[name](measurement)
         self._by_sample = measurement.by_sample
         self.loss, self.count = measurement.mean_loss, measurement.count
-        for tensors in found.values():
-            self._leave_out([path for path in self._paths if path not in tensors])
+        for name, tensors in found.items():
+            why = NOT_MULTIPLIED if name in OF_INPUTS else NOT_REACHED
+            self._leave_out([path for path in self._paths if path not in tensors], why)
         return {
-            name: {path: tensors[path].cpu().numpy() for path in self._paths}
+            name: tensors
+            if isinstance(tensors, Grams)
+            else {path: tensors[path].cpu().numpy() for path in self._paths}
             for name, tensors in found.items()
         }
 
@@ -142,6 +154,7 @@ class Collector:
             lambda: window.batches(step) if window is not None else (),
             self._ones,
             self._target.value if self._target.inside else None,
+            {path: self._layouts[path] for path in self._paths if path in self._layouts},
             self._by_sample,
         )
 
@@ -167,6 +180,8 @@ class Collector:
         bare = feed_batch(batch, self._samples.fixed, self._samples.whole, measurement.device)
         if isinstance(self.module, Reimported):
             self.module.specialise(bare.feeds)
+        if OF_INPUTS.issuperset(names):
+            return
         with torch.no_grad(), failures_named(bare.label):
             outputs = measurement.outputs(bare.feeds, {})
         self._loss.settle(outputs, batch, bare)
@@ -187,14 +202,14 @@ class Collector:
         if note is not None:
             self.notes.append(note)
 
-    def _leave_out(self, paths: Sequence[str]) -> None:
+    def _leave_out(self, paths: Sequence[str], why: str = NOT_REACHED) -> None:
         """Go on without some tensors, and say so."""
-        self.notes += [f"no gradient reaches '{path}': it is left alone" for path in paths]
+        self.notes += [f"{why} '{path}': it is left alone" for path in paths]
         self._paths = [path for path in self._paths if path not in paths]
         if not self._paths:
             raise UnsupportedError(
-                "no gradient reaches any tensor that could be pruned",
-                "a method that needs no gradients, such as --method lamp, prunes it",
+                f"{why} any tensor that could be pruned",
+                "a method that needs no samples, such as --method lamp, prunes it",
             )
 
     def _ones(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from onnxprune.statistics.estimation import Estimation
 from onnxprune.statistics.feeding import Fed, feed_batch
 from onnxprune.statistics.losses import Loss, Outputs
 from onnxprune.statistics.ranks import Part, Ranks
+from onnxprune.types import Layout
 
 Tensors = dict[str, Tensor]
 
@@ -44,6 +45,7 @@ class Measurement:
         batches: those of the step, the same ones in all processes.
         ones: for each input, ones in the shape of one sample.
         hidden: the value that the module returns though it is no output.
+        layouts: how the tensors are read as matrices.
         by_sample: whether samples can be told apart inside of one run, as far as is known.
         watch: is told which share of a mean is done.
         mean_loss: of the samples that were measured, and how many they were.
@@ -60,6 +62,7 @@ class Measurement:
     batches: Callable[[], Iterable[Batch]]
     ones: Callable[[], dict[str, Any]]
     hidden: str | None = None
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
     by_sample: bool = True
     watch: Callable[[float], None] = lambda share: None
     mean_loss: float = field(default=float("nan"))
@@ -83,18 +86,31 @@ class Measurement:
         """Return the dense values of all tensors, by which nothing is differentiated."""
         return {path: each.detach() for path, each in self.module.tensors.items()}
 
+    def bare(self, batch: Batch) -> Fed:
+        """Prepare a batch, without answers."""
+        assert self.samples is not None
+        return feed_batch(batch, self.samples.fixed, self.samples.whole, self.device)
+
     def fed(self, batch: Batch) -> Fed:
         """Prepare a batch, its answers included."""
-        assert self.samples is not None
-        fed = feed_batch(batch, self.samples.fixed, self.samples.whole, self.device)
+        fed = self.bare(batch)
         return fed.with_answers(self.loss.answers(batch, fed, lambda: self._decide(fed)))
 
     def mean(self, work: Callable[[Fed], Part]) -> Tensors:
         """Return the mean over the step's samples of what some work on each batch adds up."""
+        total = self._added_up(work, self.fed)
+        self.mean_loss = total.loss / total.count
+        return {path: tensor / total.count for path, tensor in total.tensors.items()}
+
+    def total(self, work: Callable[[Fed], Part]) -> Tensors:
+        """Return the sum over the step's samples of some work that looks at no answers."""
+        return self._added_up(work, self.bare).tensors
+
+    def _added_up(self, work: Callable[[Fed], Part], prepare: Callable[[Batch], Fed]) -> Part:
         self._batches = 0
 
         def checked(batch: Batch) -> Part:
-            fed = self.fed(batch)
+            fed = prepare(batch)
             with failures_named(fed.label):
                 part = work(fed)
             _check(part, fed.label)
@@ -103,8 +119,8 @@ class Measurement:
             return part
 
         total = self.ranks.total(self.batches(), checked, self.tensors)
-        self.mean_loss, self.count = total.loss / total.count, total.count
-        return {path: tensor / total.count for path, tensor in total.tensors.items()}
+        self.count = total.count
+        return total
 
     def within(self, share: float) -> None:
         """Tell how far the work on the next batch is."""

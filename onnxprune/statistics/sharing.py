@@ -1,6 +1,7 @@
 """Measurements that one process orders and all of them take part in."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +30,12 @@ class Shared:
 
     def collect(
         self, names: Collection[str], masks: Mapping[str, Array] | None, step: int
-    ) -> dict[str, dict[str, Array]]:
+    ) -> dict[str, Mapping[str, Any]]:
         """Return statistics by name and tensor, in stored order."""
         collector = self._collector
+        if "gram" in names:
+            # These are made when they are asked for, by the process that asks.
+            return collector.collect(names, masks, step)
         self._company.order((list(names), step))
         try:
             collector.ranks.share(pack_masks(masks or {}))

@@ -2,15 +2,15 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from onnxprune.errors import GateFailed, about
+from onnxprune.formats.edits import Edits
 from onnxprune.formats.loading import Model, load_model
 from onnxprune.formats.onnx_file import file_hash
-from onnxprune.formats.saving import Pruner
 from onnxprune.formats.tallies import count_zeros
 from onnxprune.formats.torch_file import TorchModel
 from onnxprune.outcomes import CheckReport, CheckResult, Latency
@@ -167,19 +167,19 @@ class Acceptance:
         self.progress = progress
         self.result: CheckResult | None = None
 
-    def __call__(self, dense: Model, pruned: Model, pruners: Mapping[str, Pruner]) -> bool:
+    def __call__(self, dense: Model, pruned: Model, edits: Edits) -> bool:
         """Compare a model with its pruned form; return whether that may stay.
 
         Args:
             dense: the model.
             pruned: what was written, or the model itself where nothing is written.
-            pruners: what is still to be taken from that.
+            edits: what is still to be done to that.
         """
         with contextlib.ExitStack() as stack:
-            if pruners and isinstance(pruned, TorchModel):
+            if edits and isinstance(pruned, TorchModel):
                 # Nothing is written, but what torch runs has to be a file.
-                written = stack.enter_context(TorchVariants(pruned)).path_of(pruners)
-                pruned, pruners = stack.enter_context(pruned.reopen(written, {}, False)), {}
+                written = stack.enter_context(TorchVariants(pruned)).path_of(edits)
+                pruned, edits = stack.enter_context(pruned.reopen(written, {}, False)), {}
             first, second = stage_both(dense, pruned, self.trial, stack)
             examination = stack.enter_context(examining(self.trial, first.model))
             examination.notes += dict.fromkeys((*first.notes, *second.notes))
@@ -187,7 +187,7 @@ class Acceptance:
             stack.callback(variants.close)
             first.open(examination.runner, DENSE)
             examination.settle(DENSE, self.trial.batch)
-            variants.open(examination.runner, PRUNED, pruners)
+            variants.open(examination.runner, PRUNED, edits)
             measures = examination.measure(
                 dense_answers(self.trial, examination, dense, self.progress, once=True),
                 PRUNED,

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from onnxprune.errors import LibraryError, LimitError, UnsupportedError
+from onnxprune.formats.edits import Edits, check_edits
 from onnxprune.formats.loading import Model
-from onnxprune.formats.onnx_file import OnnxModel, load_onnx, refuse_conflict
-from onnxprune.formats.saving import Pruner, Saving
+from onnxprune.formats.onnx_file import OnnxModel, load_onnx
+from onnxprune.formats.saving import Saving
 from onnxprune.formats.torch_converting import Converted, convert
 from onnxprune.formats.torch_file import TorchModel
 from onnxprune.samples.opening import open_samples
@@ -19,6 +20,7 @@ from onnxprune.trials.ports import input_ports
 from onnxprune.trials.runner import Runner, TorchFile
 from onnxprune.trials.trial import Trial
 from onnxprune.trials.variants import Variants
+from onnxprune.types import Array
 
 
 @dataclass(slots=True, eq=False)
@@ -117,20 +119,26 @@ class TorchVariants:
         self.model = model
         self._folder = tempfile.TemporaryDirectory(prefix="onnxprune-")
 
-    def open(self, runner: Runner, key: str, pruners: Mapping[str, Pruner]) -> dict[str, Any]:
-        """Make a session of the model with what the pruners take away set to zero."""
-        for path in pruners:
-            if path in self.model.conflicts:
-                raise refuse_conflict(path, self.model.conflicts[path])
-        if not pruners:
+    def open(
+        self,
+        runner: Runner,
+        key: str,
+        edits: Edits,
+        additions: Mapping[str, Array] | None = None,
+    ) -> dict[str, Any]:
+        """Make a session of the model with some of its tensors changed."""
+        if additions:
+            raise UnsupportedError("a bias can be made in an ONNX model only")
+        check_edits(self.model, edits)
+        if not edits:
             return runner.open(key, runnable(self.model))
-        file = self.path_of(pruners)
+        file = self.path_of(edits)
         return runner.open(key, replace(runnable_torch(self.model), path=file))
 
-    def path_of(self, pruners: Mapping[str, Pruner]) -> Path:
+    def path_of(self, edits: Edits) -> Path:
         """Write a variant, and return where it is."""
         target = Path(self._folder.name, "variant.pt")
-        (file,) = Saving(self.model, target, pruners, verify=False).run()
+        (file,) = Saving(self.model, target, edits, verify=False).run()
         return file
 
     def close(self) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from onnxprune.allocations.curves import Ratios
 from onnxprune.errors import InputError, TargetError, about
 from onnxprune.formats.loading import Model, load_model
 from onnxprune.formats.onnx_file import file_hash
-from onnxprune.formats.saving import Pruner
 from onnxprune.outcomes import Latency, Measured
-from onnxprune.planning import Plan, Ratios
+from onnxprune.planning import Plan
 from onnxprune.points import Point, Study
-from onnxprune.pruning import Planner, plan_weights
+from onnxprune.pruning import Planner, edits_of, plan_weights
 from onnxprune.ratios import ratios_file, read_ratios
 from onnxprune.sizes import measure
 from onnxprune.trials.checking import DENSE, PRUNED, dense_answers, examining, notes_of
@@ -88,8 +88,8 @@ class Workbench:
 
     def open(self, plan: Plan) -> None:
         """Make a session of what a plan leaves."""
-        pruners: dict[str, Pruner] = {path: plan.pruner(path) for path in plan.pruned_paths()}
-        self.variants.open(self.examination.runner, PRUNED, pruners)
+        runner = self.examination.runner
+        self.variants.open(runner, PRUNED, edits_of(plan), plan.additions)
         self.opened = True
 
     def plan(self, recipe: Recipe, weights: Sequence[Weight] | None = None) -> Plan:

@@ -1,20 +1,24 @@
-"""One model in many variants: its skeleton once, its weights in memory, zeros for each variant."""
+"""One model in many variants: its skeleton once, its values in memory, changed for each variant."""
 
 import mmap
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
+from onnxprune.formats.edits import Edit, Edits, check_edits
 from onnxprune.formats.onnx_data import StoredTensor
-from onnxprune.formats.onnx_file import OnnxModel, refuse_conflict
+from onnxprune.formats.onnx_file import OnnxModel
+from onnxprune.formats.onnx_graph import Address
 from onnxprune.formats.onnx_tensor import INLINE, TensorRecord
 from onnxprune.formats.onnx_types import STORAGE, element_count, needed_bytes, type_name
-from onnxprune.formats.saving import Pruner
+from onnxprune.formats.saving import Saving
 from onnxprune.formats.wire import read_exactly
 from onnxprune.selection import CHUNK
 from onnxprune.threads import parallel
@@ -52,29 +56,45 @@ class Variants:
         self._slots: dict[str, list[_Slot]] = defaultdict(list)
         self._size = 0
         self._changed: set[str] = set()
-        rest = self._arrange()
+        self._folder = tempfile.TemporaryDirectory(prefix="onnxprune-")
+        self._rest = self._arrange()
         self._descriptor = make_memory(max(self._size, 1))
         self._region = mmap.mmap(self._descriptor, max(self._size, 1))
-        parallel(lambda slot: self._fill(slot, None), rest)
+        parallel(lambda slot: self._fill(slot, None), list(self._rest.values()))
         parallel(lambda path: self._put(path, None), list(self._slots))
-        slots = [slot for slots in self._slots.values() for slot in slots] + rest
+        slots = [slot for slots in self._slots.values() for slot in slots]
+        slots += self._rest.values()
         self._places = [slot.place for slot in slots if slot.place is not None]
         self._skeleton = self._proto.SerializeToString()
 
-    def open(self, runner: Runner, key: str, pruners: Mapping[str, Pruner]) -> dict[str, Any]:
-        """Make a session of the model with what the pruners take away set to zero."""
-        for path in pruners:
-            if path in self.model.conflicts:
-                raise refuse_conflict(path, self.model.conflicts[path])
-        again = sorted(self._changed | set(pruners))
-        parallel(lambda path: self._put(path, pruners.get(path)), again)
+    def open(
+        self,
+        runner: Runner,
+        key: str,
+        edits: Edits,
+        additions: Mapping[str, Array] | None = None,
+    ) -> dict[str, Any]:
+        """Make a session of the model with some of its tensors changed, and biases added."""
+        if additions:
+            # A session can be given other values, but not another graph.
+            self._folder.cleanup()
+            self._folder = tempfile.TemporaryDirectory(prefix="onnxprune-")
+            target = Path(self._folder.name, "variant.onnx")
+            Saving(self.model, target, edits, verify=False, additions=additions).run()
+            return runner.open(key, target)
+        check_edits(self.model, edits)
+        for path in edits:
+            self._find_slot(path)
+        again = sorted(self._changed | set(edits))
+        parallel(lambda path: self._put(path, edits.get(path)), again)
         if any(slot.place is None for path in again for slot in self._slots[path]):
             self._skeleton = self._proto.SerializeToString()
-        self._changed = set(pruners)
+        self._changed = set(edits)
         return runner.open(key, self._skeleton, self._places, self._descriptor)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory back, and remove what was written."""
+        self._folder.cleanup()
         self._region.close()
         os.close(self._descriptor)
 
@@ -84,12 +104,12 @@ class Variants:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _arrange(self) -> list[_Slot]:
-        """Find a place for every tensor; return those that are no weights."""
+    def _arrange(self) -> dict[Address, _Slot]:
+        """Find a place for every tensor; return those that are in memory and no weights."""
         weights = {f.constant.record.address: path for path, f in self.model.findings.items()}
         twins = {self._bytes_of(address): path for address, path in weights.items()}
         self._read = names_read(self._proto.graph)
-        rest = []
+        rest = {}
         for address, record in self.model.scan.tensors.items():
             # A tensor of the same bytes as a weight is pruned with it.
             path = weights.get(address) or twins.get(self._bytes_of(address) or record)
@@ -100,10 +120,20 @@ class Variants:
             elif isinstance(message, onnx.TensorProto) and message.external_data:
                 place = self._place(record, message)
                 if place is not None:
-                    rest.append(_Slot(self.model.tensor(record), message, place))
+                    rest[address] = _Slot(self.model.tensor(record), message, place)
                 else:
                     self._restore(message, record)
         return rest
+
+    def _find_slot(self, path: str) -> None:
+        """Get ready to change a tensor that is no weight."""
+        if path not in self._slots:
+            address = self.model.graph.by_path[path].record.address
+            slot = self._rest.get(address)
+            if slot is None:
+                message = find_message(self._proto, address)
+                slot = _Slot(self.model.stored(path), message, None)
+            self._slots[path] = [slot]
 
     def _bytes_of(self, address: tuple[int, ...]) -> object:
         """Tell external tensors apart by their bytes, others not at all."""
@@ -144,24 +174,24 @@ class Variants:
         start = self.model.offsets[record.address]
         message.raw_data = read_exactly(file.descriptor, start, length)
 
-    def _put(self, path: str, pruner: Pruner | None) -> None:
-        """Write a weight without what falls away; tensors of the same bytes get the same."""
+    def _put(self, path: str, edit: Edit | None) -> None:
+        """Write a tensor as it is to be; those of the same bytes get the same."""
         first, *twins = self._slots[path]
-        values = self._fill(first, pruner)
+        values = self._fill(first, edit)
         for twin in twins:
             if twin.place is None:
                 _inline(twin.message, values)
             else:
                 self._target(twin)[:] = values
 
-    def _fill(self, slot: _Slot, pruner: Pruner | None) -> Array:
-        """Write a tensor's values where they go, without those that fall away."""
+    def _fill(self, slot: _Slot, edit: Edit | None) -> Array:
+        """Write a tensor's values where they go, as they are to be."""
         tensor = slot.tensor
         target = self._target(slot)
         for start in range(0, tensor.size, CHUNK):
             raw = tensor.stored(start, min(start + CHUNK, tensor.size))
-            if pruner is not None:
-                raw = tensor.zeroed(raw, start, pruner(start, tensor.real(raw, start)))
+            if edit is not None:
+                raw = edit.apply(tensor, raw, start)
             target[start : start + raw.size] = raw
         if slot.place is None:
             _inline(slot.message, target)

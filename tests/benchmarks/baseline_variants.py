@@ -2,33 +2,33 @@
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from onnxprune.formats.edits import Edit, Edits
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
-from onnxprune.formats.saving import Pruner, Saving
+from onnxprune.formats.saving import Saving
 from onnxprune.planning import make_plan
 from onnxprune.recipe import make_recipe
 from onnxprune.trials.runner import Runner
 from onnxprune.trials.variants import Variants
 
-Pruners = Mapping[str, Pruner]
-Open = Callable[[Pruners], object]
+Open = Callable[[Edits], object]
 SPARSITIES = (0.5, 0.9)
 
 
-def decide(model: OnnxModel, sparsity: float) -> Pruners:
+def decide(model: OnnxModel, sparsity: float) -> Edits:
     """Decide what goes; that is the same work for both ways."""
     plan = make_plan(make_recipe({"sparsity": sparsity}), model.weights, model.values)
-    return {cut: plan.pruner(cut) for cut in plan.cuts}
+    return {cut: Edit(plan.pruner(cut)) for cut in plan.cuts}
 
 
 @contextmanager
 def injecting(model: OnnxModel, runner: Runner, _: Path) -> Iterator[Open]:
     """Hand weights to the runtime in memory."""
     with Variants(model) as variants:
-        yield lambda pruners: variants.open(runner, "variant", pruners)
+        yield lambda edits: variants.open(runner, "variant", edits)
 
 
 @contextmanager
@@ -36,8 +36,8 @@ def writing(model: OnnxModel, runner: Runner, folder: Path) -> Iterator[Open]:
     """Write each variant to a file, as pruning does, and load that."""
     output = folder / "variant.onnx"
 
-    def write(pruners: Pruners) -> object:
-        Saving(model, output, pruners).run()
+    def write(edits: Edits) -> object:
+        Saving(model, output, edits).run()
         return runner.open("variant", output)
 
     yield write

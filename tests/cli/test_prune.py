@@ -21,7 +21,7 @@ TOTAL = 71_568
 REPORT = {
     *("schema", "version", "model", "sha256", "output", "files", "recipe", "sparsity"),
     *("tensors", "skipped", "parameters", "bytes", "warnings", "verified", "calibration"),
-    *("check", "seconds"),
+    *("recovery", "check", "seconds"),
 }
 TENSOR = {
     *("name", "op", "node", "shape", "dtype", "size", "zeros_before", "zeros", "mask_zeros"),
@@ -32,6 +32,8 @@ RECIPE = {
     *("sparsity", "method", "allocation", "options", "include", "exclude", "layer"),
     *("max_layer_sparsity", "min_kept", "min_size", "include_embeddings", "seed"),
     *("steps", "schedule", "batches_per_step", "precision", "loss", "bn", "curvature"),
+    *("group", "recover", "epochs", "time_budget", "lr", "optimizer", "augment", "match"),
+    *("label_weight", "held_out", "rewind"),
 }
 
 

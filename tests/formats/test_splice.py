@@ -158,3 +158,18 @@ def test_a_prefix_that_was_overlong_is_written_short_if_it_changes() -> None:
     assert applied(data, [Splice(4, 7, b"xyz", first)]) == b"\x0a\x83\x80\x00xyz\x12\x81\x00d"
     assert applied(data, [Splice(4, 7, b"wxyz", first)]) == b"\x0a\x04wxyz\x12\x81\x00d"
     assert applied(data, []) == data
+
+
+def test_parts_at_one_place_come_in_order_and_frames_are_known_by_their_place() -> None:
+    data = nested(2, b"x" * 120)
+    inner = Frame(Frame(Frame(None, 0, 0, len(data)), 1, 2, len(data)), 3, 4, len(data))
+    again = Frame(Frame(None, 0, 0, len(data)), 1, 2, len(data))
+    end = len(data)
+    splices = [
+        Splice(4, 8, b"y" * 6, inner),
+        Splice(end, end, b"first", inner),
+        Splice(end, end, b"second", again),
+        Splice(end, end, b"third", again),
+    ]
+    content = nested(1, b"y" * 6 + b"x" * 116 + b"first") + b"secondthird"
+    assert applied(data, splices) == nested(1, content)

@@ -10,6 +10,7 @@ import pytest
 import onnxprune
 from onnxprune.formats.onnx_file import load_onnx
 from onnxprune.planning import make_plan
+from onnxprune.pruning import edits_of
 from onnxprune.recipe import make_recipe
 from onnxprune.trials.runner import Runner
 from onnxprune.trials.variants import Variants
@@ -86,7 +87,7 @@ def test_injected_weights_answer_as_the_file_does(
         for sparsity in (*SPARSITIES, 0.0, SPARSITIES[0]):
             recipe = make_recipe({"sparsity": sparsity})
             plan = make_plan(recipe, model.weights, model.values)
-            variants.open(gpu, "variant", {cut: plan.pruner(cut) for cut in plan.cuts})
+            variants.open(gpu, "variant", edits_of(plan))
             assert gpu.place is not None
             assert gpu.place.provider == PROVIDER
             answer = gpu.run("variant", feeds)[output]

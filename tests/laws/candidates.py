@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from onnxprune.allocations.candidate import Candidate
+from onnxprune.least_squares import Gram, Part
 from onnxprune.registry import Entry
 from onnxprune.scoring import Given
 from onnxprune.selection import Ranking
 from onnxprune.types import Array, Layout, Weight
 
-POSITIVE = ("curvature", "flow")
+POSITIVE = ("curvature", "flow", "input_norm")
 
 
 def weight_of(name: str, values: Array) -> Weight:
@@ -43,6 +44,7 @@ def call(entry: Entry, given: list[Candidate], zeros: int) -> list[int]:
     needs: dict[str, Any] = {}
     if "ratios" in entry.needs:
         needs["ratios"] = {c.weight.path: Fraction(1, 2) for c in given}
+    needs |= {name: drawn(name, [c.weight for c in given], 0) for name in entry.measured}
     options = {"sigma": "1"} if "sigma" in entry.options else {}
     counts: list[int] = entry.function(given, zeros, **needs, **options)
     return counts
@@ -50,14 +52,34 @@ def call(entry: Entry, given: list[Candidate], zeros: int) -> list[int]:
 
 def statistics(entry: Entry, weights: Sequence[Weight], seed: int = 0) -> Given:
     """Draw what a method would measure of some weights."""
-    drawn: dict[str, dict[str, Array]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in entry.measured:
-        drawn[name] = {}
-        for weight in weights:
-            own = zlib.crc32(f"{name} of {weight.path}".encode())
-            values = np.random.default_rng([seed, own]).standard_normal(weight.size)
-            drawn[name][weight.path] = np.abs(values) if name in POSITIVE else values
-    return Given(drawn)
+        matrices = drawn(name, weights, seed)
+        found[name] = {
+            each.path: matrices[each.path]
+            if isinstance(matrices[each.path], Gram)
+            else each.layout.flat(matrices[each.path])
+            for each in weights
+        }
+    return Given(found, zeros={each.path: each.size // 2 for each in weights})
+
+
+def drawn(name: str, weights: Sequence[Weight], seed: int) -> dict[str, Any]:
+    """Draw one statistic, as matrices."""
+    found: dict[str, Any] = {}
+    for weight in weights:
+        own = zlib.crc32(f"{name} of {weight.path}".encode())
+        random = np.random.default_rng([seed, own])
+        rows = weight.layout.output_count
+        columns = weight.size // rows
+        values = random.standard_normal((rows, columns))
+        found[weight.path] = np.abs(values) if name in POSITIVE else values
+        if name == "gram":
+            inputs = random.standard_normal((columns, 2 * columns))
+            square, total = inputs @ inputs.T, inputs.sum(1)
+            part = Part(np.arange(rows), square, square, 2 * columns, total, total)
+            found[weight.path] = Gram((part,))
+    return found
 
 
 def masks(given: list[Candidate], counts: list[int]) -> list[Array]:

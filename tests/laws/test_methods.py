@@ -1,6 +1,7 @@
 """Every method in the registry: documented, deterministic, one finite score per weight."""
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,9 @@ def test_an_entry_is_found_by_its_names(name: str) -> None:
         assert find(spelling) is entry
 
 
-@pytest.mark.parametrize("name", sorted(set(EVERYTHING) - set(MEASURED) - {"from"}))
+@pytest.mark.parametrize(
+    "name", sorted(n for n, e in EVERYTHING.items() if not e.measured and n != "from")
+)
 @pytest.mark.parametrize("sparsity", [0.0, 0.123, 0.5, 0.9, 0.95])
 def test_the_mask_of_any_method_is_exact_on_the_shipped_model(
     name: str, sparsity: float, digits: Path
@@ -110,6 +113,30 @@ def test_a_plan_of_what_was_measured_is_exact(
         scores = plan.rankings[path].read(0, gone.size)
         if gone.any() and not gone.all():
             assert scores[gone.reshape(-1)].max() <= scores[~gone.reshape(-1)].min()
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("sparsity", [0.123, 0.5, 0.9])
+def test_scores_that_are_compared_by_row_take_the_same_of_every_row(
+    sparsity: float, name: str
+) -> None:
+    made = Tensors({"a": normal("a", 7, 9), "b": normal("b", 5, 2, 3, 3)})
+    recipe = make_recipe({"sparsity": sparsity, "method": name, "group": "row"})
+    given = statistics(METHODS[name], made.weights)
+    plan = make_plan(recipe, made.weights, made.values, given=given)
+    assert sum(plan.zeros.values()) == round(sparsity * sum(w.size for w in made.weights))
+    for weight in made.weights:
+        gone = made.pruned(plan)[weight.path].reshape(-1)
+        counts = weight.layout.matrix(gone).sum(1)
+        # What is left over is taken from the first rows.
+        assert list(counts) == sorted(counts, reverse=True)
+        assert counts.max() - counts.min() <= 1
+        known = replace(given, zeros=plan.zeros)
+        whole = rank(weight, made.values, METHODS[name], {}, 0, known).read(0, weight.size)
+        for row, lost in zip(
+            weight.layout.matrix(whole), weight.layout.matrix(gone), strict=True
+        ):
+            assert not lost.any() or lost.all() or row[lost].max() <= row[~lost].min()
 
 
 @pytest.mark.parametrize("name", MEASURED)

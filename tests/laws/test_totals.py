@@ -13,6 +13,7 @@ from onnxprune.errors import TargetError
 from onnxprune.planning import make_plan
 from onnxprune.recipe import make_recipe
 from onnxprune.registry import entries, find
+from tests.laws.candidates import drawn, statistics
 from tests.tensors_made import Array, Tensors, normal, ordinary
 
 NAMES = [entry.name for entry in entries("allocation")]
@@ -29,6 +30,9 @@ def divided(name: str, candidates: list[Candidate], zeros: int) -> list[int]:
         needs["ratios"] = {
             path: Fraction(1, 2 + number % 3) for number, path in enumerate(size)
         }
+    needs |= {
+        name: drawn(name, [one.weight for one in candidates], 0) for name in entry.measured
+    }
     return list(entry.function(candidates, zeros, **needs))
 
 
@@ -88,7 +92,8 @@ def test_the_same_question_has_the_same_answer(name: str) -> None:
 def plan_masks(made: Tensors, name: str, sparsity: float) -> dict[str, Array]:
     recipe = make_recipe({"sparsity": sparsity, "method": "magnitude", "allocation": name})
     ratios = {one.path: Fraction(1, 2) for one in made.weights}
-    plan = make_plan(recipe, made.weights, made.values, ratios)
+    given = statistics(find(name, "allocation"), made.weights)
+    plan = make_plan(recipe, made.weights, made.values, ratios, given)
     return made.pruned(plan)
 
 

@@ -15,6 +15,7 @@ from onnxprune.samples.reading import Reading
 from onnxprune.statistics.collecting import Collector
 from onnxprune.statistics.estimation import Estimation
 from onnxprune.statistics.targets import Target
+from onnxprune.types import Layout
 
 Array = NDArray[Any]
 Forward = Callable[[dict[str, Any], dict[str, Tensor]], dict[str, Any]]
@@ -77,7 +78,16 @@ def collector(
 ) -> Collector:
     """Measure all tensors of a net, in double precision unless another one is asked for."""
     estimation = Estimation(**{"precision": "float64", **choices})
-    return Collector(net, samples, list(net.tensors), estimation, target, ports)
+    layouts = {path: layout_of(path, each) for path, each in net.tensors.items()}
+    return Collector(net, samples, list(net.tensors), estimation, target, ports, layouts)
+
+
+def layout_of(path: str, tensor: Tensor) -> Layout:
+    """Return how a tensor is a matrix: `first` and `head` have their inputs first."""
+    shape, axes = tuple(tensor.shape), tuple(range(tensor.dim()))
+    if path in ("first", "head"):
+        return Layout(shape, axes[1:], (), axes[:1])
+    return Layout(shape, axes[:1], axes[2:], axes[1:2])
 
 
 def measured(

@@ -121,7 +121,7 @@ def test_flow_is_measured_of_the_onnx_form(tmp_path: Path) -> None:
     path = saved(tmp_path, "small", "trace")
     with pytest.raises(UsageError) as caught:
         measured(path, "synflow", None)
-    assert "is that through its ONNX form" in caught.value.message
+    assert "is measured of its ONNX form" in caught.value.message
     data = onnxprune.trial("random:2", shapes={"x": (3, 6, 6)}, batch=2)
     report = measured(path, "synflow", data, steps=3)
     net, given = made("small")

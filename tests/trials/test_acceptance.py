@@ -10,8 +10,13 @@ import pytest
 
 import onnxprune
 from onnxprune.errors import GateFailed, InputError, UsageError
+from onnxprune.formats.edits import Edit
+from onnxprune.formats.loading import Model
 from onnxprune.outcomes import Accuracy
+from onnxprune.planning import Plan
+from onnxprune.pruning import Decision, Settings, rewrite
 from onnxprune.studying import check
+from onnxprune.trials.checking import Acceptance
 from onnxprune.trials.runner import Runner
 from tests.trials.made import (
     branches,
@@ -185,3 +190,25 @@ def test_a_dry_run_measures_what_the_real_run_does(tmp_path: Path) -> None:
         )
     assert isinstance(caught.value.report, onnxprune.Report)
     assert sorted(os.listdir(tmp_path)) == ["m.onnx", "m.pruned.onnx"]
+
+
+def test_a_dry_run_measures_new_biases_and_values_too(tmp_path: Path) -> None:
+    path = staircase(tmp_path / "m.onnx")
+    bias, values = np.array([-0.5]), np.arange(10) / 10
+
+    def decide(model: Model) -> Decision:
+        plan = Plan(model.weights, [], zeros={"w": 0})
+        return Decision(plan, {"w": Edit(values=values)}, {"w": bias})
+
+    results = []
+    for dry in (True, False):
+        accept = Acceptance(quiet(steps(), max_drop=0.9))
+        settings = Settings(dry_run=dry, accept=accept, verify=False)
+        report = rewrite(path, settings, decide)
+        results.append((accept.result, report.tensors))
+        assert sorted(os.listdir(tmp_path)) == ["m.onnx", *([] if dry else ["m.pruned.onnx"])]
+    assert results[0] == results[1]
+    found = results[0][0]
+    assert found is not None
+    # A sum of more than a quarter is right: of 0, 0.1, ... and 0.9, less a half, the last two.
+    assert found.measured.accuracy == Accuracy(total=10, dense=10, pruned=2, lost=8, won=0)

@@ -8,8 +8,11 @@ import pytest
 
 import onnxprune
 from onnxprune.errors import UnsupportedError
+from onnxprune.formats.edits import Edit
 from onnxprune.formats.onnx_file import load_onnx
+from onnxprune.formats.saving import Saving
 from onnxprune.planning import make_plan
+from onnxprune.pruning import edits_of
 from onnxprune.recipe import make_recipe
 from onnxprune.trials.runner import Runner
 from onnxprune.trials.variants import Variants, find_message, names_read
@@ -62,7 +65,7 @@ def check_equal_to_files(
         for sparsity in (*SPARSITIES, 0.0, SPARSITIES[0]):
             recipe = make_recipe({"sparsity": sparsity})
             plan = make_plan(recipe, model.weights, model.values)
-            variants.open(runner, "variant", {cut: plan.pruner(cut) for cut in plan.cuts})
+            variants.open(runner, "variant", edits_of(plan))
             assert outputs_of(runner, "variant", feeds) == expected[sparsity]
 
 
@@ -152,6 +155,71 @@ def test_weights_of_other_types_are_changed_too(
     check_equal_to_files(runner, models.save(tmp_path / "m.onnx", proto), tmp_path)
 
 
+def written(path: Path, edits: Mapping[str, Edit], **more: Any) -> Path:
+    output = path.with_name("written.onnx")
+    with load_onnx(path) as model:
+        Saving(model, output, edits, verify=False, **more).run()
+    return output
+
+
+@pytest.mark.parametrize("size", [10, 400])
+@pytest.mark.parametrize("external", [False, True])
+def test_biases_and_what_normalises_are_changed_too(
+    runner: Runner, tmp_path: Path, size: int, external: bool
+) -> None:
+    held = models.node("Constant -> held", value=models.weight("", size))
+    floats = models.node("Constant -> floats", value_floats=[0.5] * size)
+    nodes = [
+        *(held, floats),
+        models.node("MatMul x w -> a"),
+        models.node("Add a bias -> b"),
+        models.node("BatchNormalization b scale shift mean variance -> c"),
+        models.node("Add c held -> d"),
+        models.node("Add d floats -> y"),
+    ]
+    names = ["bias", "scale", "shift", "mean", "variance"]
+    tensors = [models.weight("w", 10, size), *(models.weight(name, size) for name in names)]
+    tensors[-1] = models.constant("variance", np.ones(size))
+    proto = models.model(nodes, {"x": [2, 10]}, "y", tensors)
+    path = models.save(tmp_path / "m.onnx", proto)
+    if external:
+        onnx.save(proto, path, save_as_external_data=True, location="d", size_threshold=0)
+    random = np.random.default_rng(2)
+    new = {
+        name: random.uniform(1, 2, size).astype("f4") for name in [*names, "held", "floats"]
+    }
+    new["w"] = random.standard_normal(10 * size).astype("f4")
+    edits = {name: Edit(values=values) for name, values in new.items()}
+    edits["w"] = Edit(lambda start, values: values > 0, new["w"])
+    x = {"x": random.standard_normal((2, 10)).astype("f4")}
+    runner.open("dense", path)
+    runner.open("file", written(path, edits))
+    dense, expected = (outputs_of(runner, key, x) for key in ("dense", "file"))
+    assert dense != expected
+    with load_onnx(path) as model, Variants(model) as variants:
+        for chosen, answer in ((edits, expected), ({}, dense), (edits, expected)):
+            variants.open(runner, "variant", chosen)
+            assert outputs_of(runner, "variant", x) == answer
+        some = {name: edits[name] for name in ("w", "shift", "floats")}
+        variants.open(runner, "variant", some)
+        runner.open("file", written(path, some))
+        assert outputs_of(runner, "variant", x) == outputs_of(runner, "file", x)
+
+
+def test_a_variant_may_have_new_biases(runner: Runner, tmp_path: Path) -> None:
+    proto = models.model([models.node("MatMul x w -> y")], {"x": [2, 40]}, "y", matrices("w"))
+    path = models.save(tmp_path / "m.onnx", proto)
+    bias = np.arange(40, dtype="f4")
+    edits = {"w": Edit(values=np.eye(40, dtype="f4").reshape(-1))}
+    x = {"x": np.ones((2, 40), "f4")}
+    with load_onnx(path) as model, Variants(model) as variants:
+        variants.open(runner, "variant", {}, {"w": bias + 1})
+        variants.open(runner, "variant", edits, {"w": bias})
+        assert np.array_equal(runner.run("variant", x)["y"], np.ones((2, 40)) + bias)
+        variants.open(runner, "variant", edits)
+        assert np.array_equal(runner.run("variant", x)["y"], np.ones((2, 40)))
+
+
 def test_external_data_are_changed_too(runner: Runner, tmp_path: Path) -> None:
     proto = models.model(
         [models.node("MatMul x w -> h"), models.node("MatMul h v -> y")],
@@ -205,7 +273,9 @@ def test_a_session_keeps_its_values_when_the_next_variant_is_made(
     ):
         variants.open(runner, "dense", {})
         before = runner.run("dense", x)["y"].copy()
-        variants.open(runner, "none", {"w": lambda _, values: np.ones(values.shape, bool)})
+        variants.open(
+            runner, "none", {"w": Edit(lambda _, values: np.ones(values.shape, bool))}
+        )
         assert not runner.run("none", x)["y"].any()
         assert runner.run("dense", x)["y"].tobytes() == before.tobytes()
 
@@ -229,7 +299,7 @@ def test_a_weight_that_shares_bytes_with_another_tensor_is_refused(
     with load_onnx(path) as model, Variants(model) as variants:
         plan = make_plan(make_recipe({"sparsity": 0.5}), model.weights, model.values)
         with pytest.raises(UnsupportedError, match="'w' shares bytes with 'bias'"):
-            variants.open(runner, "v", {cut: plan.pruner(cut) for cut in plan.cuts})
+            variants.open(runner, "v", edits_of(plan))
 
 
 def test_messages_are_found_by_their_address() -> None:

@@ -1,0 +1,1 @@
+"""Wins accuracy back: fits, corrects and trains what pruning left."""

@@ -1,0 +1,135 @@
+"""Changes samples so that training does not see the same ones twice."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from onnxprune.errors import UsageError
+
+WAYS = ("flip", "shift", "mix")
+AUTO, NONE = "auto", "none"
+FEW = 4
+"""Channels that a picture has at most, where nothing else says which dimension they are in."""
+
+REACH = 8
+"""The part of a picture by which it is shifted at most: an eighth."""
+
+
+class Augmenting:
+    """Flips pictures, shifts them, or mixes samples; the dense model answers for what results.
+
+    Args:
+        ways: what is done, of `flip`, `shift` and `mix`.
+        pictures: the inputs that are pictures, with the dimension of their channels.
+        generator: of random numbers.
+    """
+
+    def __init__(
+        self, ways: Sequence[str], pictures: Mapping[str, int], generator: torch.Generator
+    ) -> None:
+        self.ways = tuple(ways)
+        self.pictures = dict(pictures)
+        self._generator = generator
+
+    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Return inputs that were changed; those that are no pictures stay."""
+        changed = dict(feeds)
+        if not self.ways:
+            return changed
+        for name, channels in self.pictures.items():
+            value = feeds[name]
+            across, down = (3, 2) if channels == 1 else (2, 1)
+            if "flip" in self.ways:
+                value = self._flip(value, across)
+            if "shift" in self.ways:
+                value = self._shift(value, (down, across))
+            changed[name] = value
+        if "mix" in self.ways:
+            self._mix(changed)
+        return changed
+
+    def _flip(self, value: Tensor, across: int) -> Tensor:
+        """Mirror half of the pictures."""
+        chosen = self._random(len(value)) < 0.5
+        return torch.where(_rows(chosen, value), value.flip(across), value)
+
+    def _shift(self, value: Tensor, axes: tuple[int, int]) -> Tensor:
+        """Move every picture by up to an eighth; its mirrored edge fills the gap."""
+        for axis in axes:
+            size = value.shape[axis]
+            reach = size // REACH
+            if reach:
+                moves = torch.randint(
+                    -reach, reach + 1, (len(value), 1), generator=self._generator
+                )
+                places = (torch.arange(size) + moves).abs()
+                places = (size - 1) - ((size - 1) - places).abs()
+                value = _taken(value, places.to(value.device), axis)
+        return value
+
+    def _mix(self, feeds: dict[str, Any]) -> None:
+        """Add to every sample up to half of its neighbour; all inputs of it alike."""
+        share: Tensor | None = None
+        for name in self.pictures:
+            value = feeds[name]
+            if share is None:
+                share = self._random(len(value)) / 2
+            part = _rows(share, value).to(value.dtype)
+            feeds[name] = value * (1 - part) + value.roll(1, 0) * part
+
+    def _random(self, count: int) -> Tensor:
+        return torch.rand(count, generator=self._generator)
+
+
+def find_pictures(feeds: Mapping[str, Any], known: set[str]) -> dict[str, int]:
+    """Return which inputs are pictures, and in which dimension their channels are.
+
+    Args:
+        feeds: the inputs of some samples.
+        known: those that were made of pixels; others count by their shape alone.
+    """
+    found = {}
+    for name, value in feeds.items():
+        if isinstance(value, Tensor) and value.dim() == 4 and value.is_floating_point():
+            last = value.shape[3] <= FEW < value.shape[1]
+            if name in known or last or value.shape[1] <= FEW:
+                found[name] = 3 if last else 1
+    return found
+
+
+def choose_ways(asked: Sequence[str] | None, pictures: bool, known: bool) -> tuple[str, ...]:
+    """Return what is done with samples.
+
+    Args:
+        asked: what the user asked for; None does what is right for the samples.
+        pictures: whether there are pictures at all.
+        known: whether they are known to be some.
+    """
+    if asked is None:
+        return ("flip", "shift") if known else ()
+    if tuple(asked) in ((), (NONE,)):
+        return ()
+    for way in asked:
+        if way not in WAYS:
+            raise UsageError(f"--augment is of {', '.join(WAYS)}, or none; not '{way}'")
+    if not pictures:
+        raise UsageError(
+            "--augment changes pictures, and no input takes four dimensions with channels",
+            "--augment none",
+        )
+    return tuple(asked)
+
+
+def _rows(values: Tensor, model: Tensor) -> Tensor:
+    """Give one value per sample the shape that fits samples."""
+    return values.to(model.device).reshape(-1, *[1] * (model.dim() - 1))
+
+
+def _taken(value: Tensor, places: Tensor, axis: int) -> Tensor:
+    """Take, of every sample, other places along a dimension."""
+    shape = [1] * value.dim()
+    shape[0], shape[axis] = len(value), places.shape[1]
+    index = places.reshape(shape).expand_as(value)
+    return value.gather(axis, index)
