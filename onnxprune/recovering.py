@@ -120,7 +120,7 @@ class Recovering:
         changed = state.changed(sorted(state.free))
         recovery = Recovery(
             source=shop.samples.source,
-            fitted=sum(fed.count for fed in shop.pool.fed(shop.pool.trained, 1 << 30)),
+            fitted=shop.pool.count(shop.pool.trained),
             held=judge.count,
             matched=tuple(shop.matched.values),
             dense=dense,

@@ -58,7 +58,7 @@ def _known(word: str, known: tuple[str, ...], option: str) -> str:
 def _seconds(value: Any) -> float:
     """Read a time such as 90, 90s, 10m or 1.5h."""
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([smhd]?)\s*", str(value))
-    if found is None or isinstance(value, bool) or not float(found[1]) > 0:
+    if found is None or isinstance(value, bool) or not 0 < float(found[1]) < math.inf:
         raise UsageError(f"--time-budget is a time such as 90s, 10m or 1.5h, not '{value}'")
     return float(found[1]) * UNITS[found[2]]
 

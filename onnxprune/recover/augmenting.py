@@ -36,38 +36,23 @@ class Augmenting:
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Return inputs that were changed; those that are no pictures stay."""
         changed = dict(feeds)
-        if not self.ways:
+        if not self.ways or not self.pictures:
             return changed
+        # Pictures of one sample belong together: all are changed alike.
+        count = len(feeds[next(iter(self.pictures))])
+        flipped, moves = self._random(count) < 0.5, 2 * self._random(2 * count) - 1
         for name, channels in self.pictures.items():
             value = feeds[name]
             across, down = (3, 2) if channels == 1 else (2, 1)
             if "flip" in self.ways:
-                value = self._flip(value, across)
+                value = torch.where(_rows(flipped, value), value.flip(across), value)
             if "shift" in self.ways:
-                value = self._shift(value, (down, across))
+                value = _shift(value, down, moves[:count])
+                value = _shift(value, across, moves[count:])
             changed[name] = value
         if "mix" in self.ways:
             self._mix(changed)
         return changed
-
-    def _flip(self, value: Tensor, across: int) -> Tensor:
-        """Mirror half of the pictures."""
-        chosen = self._random(len(value)) < 0.5
-        return torch.where(_rows(chosen, value), value.flip(across), value)
-
-    def _shift(self, value: Tensor, axes: tuple[int, int]) -> Tensor:
-        """Move every picture by up to an eighth; its mirrored edge fills the gap."""
-        for axis in axes:
-            size = value.shape[axis]
-            reach = size // REACH
-            if reach:
-                moves = torch.randint(
-                    -reach, reach + 1, (len(value), 1), generator=self._generator
-                )
-                places = (torch.arange(size) + moves).abs()
-                places = (size - 1) - ((size - 1) - places).abs()
-                value = _taken(value, places.to(value.device), axis)
-        return value
 
     def _mix(self, feeds: dict[str, Any]) -> None:
         """Add to every sample up to half of its neighbour; all inputs of it alike."""
@@ -120,6 +105,18 @@ def choose_ways(asked: Sequence[str] | None, pictures: bool, known: bool) -> tup
             "--augment none",
         )
     return tuple(asked)
+
+
+def _shift(value: Tensor, axis: int, moves: Tensor) -> Tensor:
+    """Move every picture by up to an eighth; its mirrored edge fills the gap."""
+    size = value.shape[axis]
+    reach = size // REACH
+    if not reach:
+        return value
+    places = torch.arange(size) + (moves * (reach + 0.5)).round().unsqueeze(1).long()
+    places = places.abs()
+    places = (size - 1) - ((size - 1) - places).abs()
+    return _taken(value, places.to(value.device), axis)
 
 
 def _rows(values: Tensor, model: Tensor) -> Tensor:

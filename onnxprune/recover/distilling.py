@@ -99,13 +99,22 @@ class Distillation:
         else:
             progress = self.begin()
         progress.clock.start()
-        while progress.clock.share < 1 or due(1.0, self.events) > progress.events:
+        while not self._over(progress):
             optimizer = self._epoch(progress, optimizer)
-            if progress.failures > RETRIES or self._idle(progress):
-                break
+        if progress.events < self.events:
+            # It ran away before all had fallen that has to.
+            progress.events = self.events
+            self.fall(self.events)
+            self._judge(progress)
         if progress.best is not None:
             self.state.restore(progress.best)
         return progress
+
+    def _over(self, progress: Progress) -> bool:
+        """Whether nothing more is to be done, or nothing more will come of it."""
+        if progress.failures > RETRIES or self._idle(progress):
+            return True
+        return progress.clock.share >= 1 and progress.events >= self.events
 
     def begin(self) -> Progress:
         """Return the progress of a training that has not begun."""
@@ -132,6 +141,8 @@ class Distillation:
             total, count = total + loss, count + 1
             progress.clock.done += 1
             self.told(progress)
+        if not all(bool(torch.isfinite(each).all()) for each in self.state.values.values()):
+            return self._go_back(progress, before)
         progress.loss = total / count if count else progress.loss
         self._judge(progress)
         self.keep(progress, optimizer.state_dict())
@@ -188,7 +199,8 @@ class Distillation:
         if progress.events < self.events:
             return
         standing = self.judge.stand(self.state.current())
-        if progress.standing is None or standing.better_than(progress.standing):
+        first = progress.standing is None and math.isfinite(standing.loss)
+        if first or (progress.standing and standing.better_than(progress.standing)):
             progress.best, progress.standing = self.state.snapshot(), standing
             progress.at = progress.clock.share
 
@@ -203,17 +215,11 @@ class Distillation:
         self.state.enforce()
         progress.failures += 1
         progress.slower *= 2
-        self.module_gradients_away()
         words = "went on at half the rate" if progress.failures <= RETRIES else "ended"
         progress.notes.append(
             f"the loss was no number in epoch {progress.clock.epoch:.0f}: training {words}"
         )
         return self._optimizer()
-
-    def module_gradients_away(self) -> None:
-        """Forget gradients, which are no numbers either."""
-        for value in self.state.values.values():
-            value.grad = None
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """Return a new optimizer; each tensor's rate goes with the size of its values."""

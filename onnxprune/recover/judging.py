@@ -1,12 +1,13 @@
 """Judges a model by samples that nothing was fitted on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from onnxprune.errors import InputError, UsageError
 from onnxprune.recover.matching import Matched, class_axis
 from onnxprune.recover.pool import Pool
 from onnxprune.recoveries import Standing
@@ -61,20 +62,20 @@ class Judge:
         self._answers: list[dict[str, Tensor]] = []
         self.count = sum(fed.count for fed in self._fed)
 
+    @property
+    def labelled(self) -> bool:
+        """Whether labels take part."""
+        return self._label_weight > 0
+
     def settle(self) -> Standing:
         """Compute what the dense model says; return how it stands itself."""
         outputs = []
         for fed in self._fed:
             with failures_named(fed.label):
                 outputs.append(self._teacher.answer(fed.feeds))
-        self._matched.settle(
-            {
-                name: torch.cat([each[name].reshape(-1) for each in outputs])
-                if isinstance(outputs[0][name], Tensor)
-                else outputs[0][name]
-                for name in outputs[0]
-            }
-        )
+        outputs = [cut_rows(each, fed) for each, fed in zip(outputs, self._fed, strict=True)]
+        self._matched.settle(outputs)
+        self._check_labels(outputs)
         self._answers = [
             {name: each[name] for name in self._matched.values} for each in outputs
         ]
@@ -106,7 +107,7 @@ class Judge:
         if not self._label_weight or fed.answers is None:
             return distance
         scores = self._scores(found, fed)
-        if scores is None or fed.answers.dim() != 1:
+        if scores is None:
             return distance
         labels = fed.answers.to(scores.device, torch.int64)
         own = torch.nn.functional.cross_entropy(scores.float(), labels)
@@ -138,6 +139,29 @@ class Judge:
 
     def _scores(self, found: Mapping[str, Tensor], fed: Fed) -> Tensor | None:
         """Return the scores of classes that labels are about."""
+        if not self._matched.targets or fed.answers is None or fed.answers.dim() != 1:
+            return None
         target = self._matched.targets[0]
         scores = cut_rows(found, fed)[str(target.value)]
-        return scores if class_axis(target, scores) == 1 and scores.dim() == 2 else None
+        if scores.dim() != 2 or class_axis(target, scores) != 1:
+            return None
+        return self._matched.seen(str(target.value), scores)
+
+    def _check_labels(self, outputs: Sequence[Mapping[str, Tensor]]) -> None:
+        """Refuse labels that are no classes, if they take part."""
+        if not self._label_weight:
+            return
+        for fed, each in zip(self._fed, outputs, strict=True):
+            scores = self._scores(each, fed)
+            if scores is None or fed.answers is None:
+                raise UsageError(
+                    "labels take part where there is one for each row of scores",
+                    "--label-weight 0 leaves them out",
+                )
+            low, high = int(fed.answers.min()), int(fed.answers.max())
+            if low < 0 or high >= scores.shape[1]:
+                raise InputError(
+                    f"labels from {low} to {high}; the model has classes 0 to"
+                    f" {scores.shape[1] - 1}",
+                    "--label-weight 0 leaves them out",
+                )

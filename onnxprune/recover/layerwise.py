@@ -22,6 +22,9 @@ from onnxprune.types import Array
 FLOOR = 1e-8
 """What a standard deviation is at least."""
 
+MOST = 100.0
+"""By how much a channel is made larger at most."""
+
 DAMP = 0.01
 """What is added to the diagonal of a Gram matrix, as a share of its mean."""
 
@@ -116,22 +119,35 @@ class Layers:
             spread, dense_spread = sums.spreads()
             known = (spread > FLOOR) & (dense_spread > FLOOR)
             factor = np.where(known, dense_spread / np.maximum(spread, FLOOR), 1.0)
+            # Where next to nothing is left, no factor makes it what it was.
+            factor = np.where(factor > MOST, 1.0, factor)
         norm = place.normalisation
         if norm is None:
             assert place.bias is not None
             if scaled:
                 self.state.put_matrix(path, self.state.matrix(path) * factor[:, None])
-            dense = self.state.dense[place.bias].double().cpu().numpy().reshape(-1)
+            dense = self._read(place.bias, dense=True)
             self.state.put(place.bias, dense + (dense_mean - factor * mean) / place.scale)
             return
-        added: float | Array = 0.0
-        if place.bias is not None:
-            added = place.scale * self._read(place.bias)
-        scale, centre = self._read(norm.scale), added - self.constant(norm.mean)
-        inverse = scale / np.sqrt(self.constant(norm.variance) + norm.epsilon)
-        shift = inverse * ((dense_mean + centre) - factor * (mean + centre))
-        self.state.put(norm.bias, self._read(norm.bias) + shift)
-        self.state.put(norm.scale, scale * factor)
+        deviation = np.sqrt(self.constant(norm.variance) + norm.epsilon)
+        scale = self._read(norm.scale)
+        if scaled:
+            scale = self._read(norm.scale, dense=True) * factor
+            self.state.put(norm.scale, scale)
+        before = self._read(norm.scale, dense=True) * self._centred(
+            place, dense_mean, dense=True
+        )
+        now = scale * self._centred(place, mean)
+        shift = (before - now) / deviation
+        self.state.put(norm.bias, self._read(norm.bias, dense=True) + shift)
+
+    def _centred(self, place: Surroundings, mean: Array, dense: bool = False) -> Array:
+        """Return what a normalisation makes of a mean before it divides and scales."""
+        assert place.normalisation is not None
+        centred = mean - self.constant(place.normalisation.mean)
+        if place.bias is None:
+            return centred
+        return np.asarray(centred + place.scale * self._read(place.bias, dense))
 
     def _place(self, path: str) -> Surroundings | None:
         """Return where a layer's outputs can be changed, if they can."""
@@ -143,11 +159,12 @@ class Layers:
             return found if {norm.scale, norm.bias} <= self.state.free else None
         return found if found.bias in self.state.free else None
 
-    def _read(self, path: str) -> Array:
-        """Return a vector's values as they are now, in double precision."""
-        return self.state.flat(path).astype(np.float64)
+    def _read(self, path: str, dense: bool = False) -> Array:
+        """Return a vector's values as they are, or as they were, in double precision."""
+        tensor = self.state.dense[path] if dense else self.state.values[path].detach()
+        return tensor.double().cpu().numpy().reshape(-1)
 
     def _samples(self) -> Iterator[Fed]:
-        numbers = self.pool.trained[: self.limit]
+        numbers = self.pool.some(self.pool.trained, self.limit)
         with torch.no_grad():
             yield from self.pool.fed(numbers, self.batch)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,18 @@ class Pool:
             answers = None if batch.labels is None else torch.from_numpy(batch.labels)
             yield fed.with_answers(answers)
 
+    def count(self, numbers: Sequence[int]) -> int:
+        """Return how many samples there are in what these numbers stand for."""
+        if not self.batches:
+            return len(numbers)
+        return sum(self.batches[number].count for number in numbers)
+
+    def some(self, numbers: Sequence[int], limit: int) -> list[int]:
+        """Return so many samples at most, taken evenly: a set may be sorted."""
+        total = self.count(numbers)
+        wanted = len(numbers) if total <= limit else max(1, limit * len(numbers) // total)
+        return [numbers[place * len(numbers) // wanted] for place in range(wanted)]
+
     def _batches(self, numbers: list[int], size: int) -> Iterator[Batch]:
         if self.batches:
             yield from (self.batches[number] for number in numbers)
@@ -95,8 +108,12 @@ def fill_pool(samples: Samples, device: torch.device, batch: int, held_out: floa
     if not _put_together(pool, found):
         pool.batches = found
     count = len(pool.batches) or total
-    every = max(2, math.floor(1 / held_out)) if held_out > 0 else count + 1
-    pool.held = [number for number in range(count) if number % every == every - 1]
+    share = Fraction(str(held_out))
+    pool.held = [
+        number
+        for number in range(count)
+        if math.floor((number + 1) * share) > math.floor(number * share)
+    ]
     if not pool.held:
         pool.held = [count - 1]
     judged = set(pool.held)

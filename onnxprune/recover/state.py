@@ -50,7 +50,7 @@ class State:
     def enforce(self) -> None:
         """Set to zero what has fallen."""
         for path, mask in self.masks.items():
-            self.values[path].mul_(mask)
+            self.values[path].masked_fill_(~mask, 0.0)
 
     @torch.no_grad()
     def put(self, path: str, values: Tensor | Array) -> None:
@@ -59,7 +59,7 @@ class State:
         given = torch.as_tensor(values).reshape(target.shape)
         target.copy_(given.to(target.device, target.dtype))
         if path in self.masks:
-            target.mul_(self.masks[path])
+            target.masked_fill_(~self.masks[path], 0.0)
 
     def snapshot(self) -> Tensors:
         """Return a copy of everything that may have changed."""

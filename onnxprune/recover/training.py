@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from onnxprune.calibrating import Calibrator
-from onnxprune.errors import InputError, about
+from onnxprune.errors import InputError, UsageError, about
 from onnxprune.formats.onnx_file import file_hash
 from onnxprune.formats.output import check_output, write_whole
 from onnxprune.pruning import Progress as Told
@@ -43,6 +43,10 @@ def train(  # noqa: PLR0913 - a model, what was asked, and who takes part
     anew = falling.events > 1
     course = _course(recipe, shop)
     ways = choose_ways(recipe.augment, bool(shop.pictures), bool(shop.samples.images))
+    if "mix" in ways and attempts.judge.labelled:
+        raise UsageError(
+            "--augment mix mixes samples, and labels do not mix", "--label-weight 0"
+        )
     distillation = Distillation(
         shop.module,
         shop.teacher,

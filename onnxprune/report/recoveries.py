@@ -15,6 +15,7 @@ COLUMNS = (
 )
 NAMES = 12
 SECONDS = 10
+FEW = 3
 
 
 def recovery_grid(made: Recovery) -> Grid:
@@ -36,17 +37,18 @@ def recovery_grid(made: Recovery) -> Grid:
 def recovery_facts(made: Recovery) -> list[Fact]:
     """Say on what it was judged, what was changed, and what there is to say of each step."""
     samples = (
-        f"fitted on {count(made.fitted)} samples of {show(made.source)}, judged by"
-        f" {count(made.held)} others; distance is of {', '.join(map(show, made.matched))} to the"
+        f"fitted on {_counted(made.fitted, 'sample')} of {show(made.source)}, judged by"
+        f" {_counted(made.held, 'other')}; distance is of {_listed(made.matched)} to the"
         " dense model, 1 being no better than the mean"
     )
     notes = [f"{step.name}: {show(step.note)}" for step in made.steps if step.note]
     lines = [Fact("recovery", text) for text in (samples, *notes)]
-    changed = f"{count(made.changed)} tensors hold other values"
+    verb = "holds" if made.changed == 1 else "hold"
+    changed = f"{_counted(made.changed, 'tensor')} {verb} other values"
     if made.created:
-        names = ", ".join(show(name, 40) for name in made.created[:3])
-        more = ", …" if len(made.created) > 3 else ""
-        changed += f"; {count(len(made.created))} biases were added ({names}{more})"
+        count_of = len(made.created)
+        what = "1 bias was" if count_of == 1 else f"{count(count_of)} biases were"
+        changed += f"; {what} added ({_listed(made.created)})"
     return [*lines, Fact("recovery", f"{changed}; computed on {show(made.device, 60)}")]
 
 
@@ -65,3 +67,14 @@ def _row(
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < SECONDS else f"{seconds:,.0f} s"
+
+
+def _counted(amount: int, noun: str) -> str:
+    return f"{count(amount)} {noun}{'s' if amount != 1 else ''}"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """List a few names."""
+    return ", ".join(show(name, 40) for name in names[:FEW]) + (
+        ", …" if len(names) > FEW else ""
+    )

@@ -12,7 +12,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import coverage, masks, measure, native, peers, suites, sweeps, tables
+from tests.benchmarks import (
+    coverage,
+    masks,
+    measure,
+    native,
+    peers,
+    recovery,
+    suites,
+    sweeps,
+    tables,
+)
 from tests.benchmarks.figures import Figures
 
 SUITES: dict[str, Callable[[int, suites.Say], suites.Outcome | Figures]] = {
@@ -26,6 +36,7 @@ SUITES: dict[str, Callable[[int, suites.Say], suites.Outcome | Figures]] = {
     "reimport": native.speed,
     "nodes": coverage.nodes,
     "precision": masks.precision,
+    "recovery": recovery.climb,
 }
 RUNS = {
     "help": 9,
@@ -38,8 +49,9 @@ RUNS = {
     "reimport": 15,
     "nodes": 1,
     "precision": 1,
+    "recovery": 1,
 }
-LONG = ("external-4", "sweep")
+LONG = ("external-4", "sweep", "recovery")
 NOTE = (
     "Medians over interleaved runs; best is the smallest wall time; others is the CPU time "
     "of everything else meanwhile: where it is large, wall times say little. Peak is the "

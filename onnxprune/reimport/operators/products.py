@@ -37,8 +37,7 @@ def gemm(
         product = torch.matmul(left, right) * int(alpha)
         return product if c is None else product + c * int(beta)
     if c is None or beta == 0:
-        product = torch.matmul(left, right)
-        return product if alpha == 1 else product * alpha
+        return torch.matmul(left if alpha == 1 else left * alpha, right)
     return torch.addmm(c, left, right, beta=beta, alpha=alpha)
 
 
