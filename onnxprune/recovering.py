@@ -28,6 +28,9 @@ from onnxprune.types import Array, Recipe, Weight
 LAYER_SAMPLES = 1024
 """Samples that layers are fitted on, of those that are not held out."""
 
+ROOM = 24
+"""Letters of a name that progress shows, its last ones."""
+
 STEPS = 100
 """How many times weights fall while a model is trained, unless the user says otherwise."""
 
@@ -155,7 +158,8 @@ class Recovering:
     def _layers(self, shop: Workshop) -> Layers:
         def told(path: str, done: int, total: int) -> None:
             if self.progress is not None:
-                self.progress(f"fitting layers: {path}", done, total)
+                shown = f": {path[-ROOM:]}" if path else ""
+                self.progress(f"fitting layers{shown}", done, total)
 
         paths = [shop.names.inner(weight.path) for weight in shop.chosen]
         return Layers(

@@ -80,6 +80,7 @@ class Layers:
             sums = self._gather(path)
             if sums is not None:
                 self._shift(path, sums, scaled)
+        self.told("", len(paths), len(paths))
 
     def _fit(
         self, fit: Callable[[Array, Array, Gram], Array], beside_dense: bool = True
@@ -99,6 +100,7 @@ class Layers:
             if found is not None:
                 matrix, kept = self.state.matrix(path, dense=True), self.state.kept(path)
                 self.state.put_matrix(path, fit(matrix, kept, found))
+        self.told("", len(self.paths), len(self.paths))
 
     def _gather(self, path: str) -> OutputSums | None:
         """Add up what a layer gives, in the model as it is and in the dense one."""

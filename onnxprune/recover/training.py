@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def train(  # noqa: PLR0913 - a model, what was asked, and who takes part
         lambda order: Augmenting(ways, shop.pictures, order),
         falling.events if anew else 0,
         falling,
-        _telling(told, course, attempts.judge.count),
+        _telling(told, course),
     )
     kept: _Kept | None = None
     if calibrator.checkpoint is not None:
@@ -99,18 +100,18 @@ def _note(done: Progress, events: int, ways: tuple[str, ...]) -> str:
     return ", ".join(words)
 
 
-def _telling(told: Told | None, course: Course, held: int) -> Any:
+def _telling(told: Told | None, course: Course) -> Callable[[Progress], None]:
     """Return what tells of a training: its loss, how it stands, and through a bar its end."""
 
     def tell(progress: Progress) -> None:
         if told is None:
             return
         epoch = progress.clock.epoch
-        words = [f"epoch {epoch:.1f}" + (f" of {course.epochs}" if course.epochs else "")]
+        words = [f"epoch {int(epoch)}" + (f" of {course.epochs}" if course.epochs else "")]
         if progress.loss == progress.loss:
             words.append(f"loss {progress.loss:.3g}")
         if progress.standing is not None:
-            words.append(f"best {_stands(progress.standing)} on {held:,} held out")
+            words.append(_stands(progress.standing))
         told("distilling: " + ", ".join(words), round(progress.clock.share * SHARES), SHARES)
 
     return tell
@@ -118,8 +119,8 @@ def _telling(told: Told | None, course: Course, held: int) -> Any:
 
 def _stands(standing: Standing) -> str:
     if standing.agreement is not None:
-        return f"{standing.agreement:.1%} agree"
-    return f"{standing.loss:.3g}"
+        return f"held out {standing.agreement:.1%} agree"
+    return f"held out {standing.loss:.3g}"
 
 
 class _Kept:
