@@ -234,7 +234,7 @@ def test_progress_is_told_layer_by_layer(tmp_path: Path) -> None:
         told: list[tuple[str, int, int]] = []
         found.layers.told = lambda *each: told.append(each)
         found.layers.refit()
-        assert told == [("grouped", 0, 3), ("plain", 1, 3), ("dense", 2, 3)]
+        assert told == [("grouped", 0, 3), ("plain", 1, 3), ("dense", 2, 3), ("", 3, 3)]
 
 
 OUTPUTS = {
@@ -352,7 +352,7 @@ def test_a_layer_without_a_place_is_left_alone(tmp_path: Path) -> None:
         told: list[tuple[str, int, int]] = []
         found.layers.told = lambda *each: told.append(each)
         found.layers.correct(scaled=True)
-        assert told == [("first", 0, 2), ("third", 1, 2)]
+        assert told == [("first", 0, 2), ("third", 1, 2), ("", 2, 2)]
         for name in ("second", "fourth"):
             assert np.array_equal(found.tensors()[name], net.tensors[name] * masks[name])
 
