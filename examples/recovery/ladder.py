@@ -21,9 +21,9 @@ import onnxprune
 
 ROOT = Path(__file__).parents[2]
 PIXELS = {
-    "inputs": ["images_u8=input"],
-    "mean": "0.485,0.456,0.406",
-    "std": "0.229,0.224,0.225",
+    "inputs": {"images_u8": "input"},
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
 }
 
 

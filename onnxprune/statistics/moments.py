@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import torch
@@ -234,11 +235,14 @@ class Grams(Mapping[str, Gram]):
         self._measurement = measurement
         self._paths = list(measurement.tensors)
         self._made: dict[str, Gram] = {}
+        self._lock = Lock()
 
     def __getitem__(self, path: str) -> Gram:
-        if path not in self._made:
-            self._make(path)
-        return self._made[path]
+        # Tensors are scored by several threads, and the samples are gone through by one.
+        with self._lock:
+            if path not in self._made:
+                self._make(path)
+            return self._made[path]
 
     def __contains__(self, path: object) -> bool:
         return path in self._paths

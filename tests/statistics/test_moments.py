@@ -1,5 +1,7 @@
 """Norms and Gram matrices of inputs equal sums over the inputs themselves."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -132,3 +134,13 @@ def test_outputs_are_added_up_as_they_are_and_as_they_were() -> None:
         np.testing.assert_allclose(found, wanted.mean(1), rtol=1e-12)
     for found, wanted in zip(sums.spreads(), outputs, strict=True):
         np.testing.assert_allclose(found, wanted.std(1), rtol=1e-9)
+
+
+def test_several_threads_may_ask_for_matrices_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "MEMORY", 1)
+    measuring = collector(smooth(), samples_of(X), batch=1, batches_per_step=10)
+    grams = measuring.collect(["gram"], None, 1)["gram"]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(grams.__getitem__, ["first", "second"] * 8))
+    for each, inputs in zip(found, [X.T, hidden(X).T] * 8, strict=True):
+        np.testing.assert_allclose(each.parts[0].gram, inputs @ inputs.T, rtol=1e-12)
