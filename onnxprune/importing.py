@@ -1,5 +1,7 @@
 """Imports a model for what is measured of it, and compares it before that is believed."""
 
+from collections.abc import Sequence
+
 from onnxprune.errors import OnnxpruneError, about
 from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_file import OnnxModel
@@ -28,9 +30,15 @@ def import_model(
     if not isinstance(model, OnnxModel):
         with about(model.source.path):
             return Native(model, estimation.dtype, find_device(estimation.device))
+    return import_graph(model, estimation, paths, [target.value] if target.value else [])
+
+
+def import_graph(
+    model: OnnxModel, estimation: Estimation, paths: list[str], inner: Sequence[str]
+) -> Reimported:
+    """Make a module of an ONNX model that returns some inner values beside its outputs."""
     outputs = [value.name for value in model.graph.model.graph.output]
-    if target.value is not None and target.value not in outputs:
-        outputs.append(target.value)
+    outputs += [name for name in inner if name not in outputs]
     with about(model.source.path):
         return reimport(
             model,

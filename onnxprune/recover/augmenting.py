@@ -9,7 +9,7 @@ from torch import Tensor
 from onnxprune.errors import UsageError
 
 WAYS = ("flip", "shift", "mix")
-AUTO, NONE = "auto", "none"
+NONE = "none"
 FEW = 4
 """Channels that a picture has at most, where nothing else says which dimension they are in."""
 

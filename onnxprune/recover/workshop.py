@@ -11,24 +11,24 @@ import torch
 
 from onnxprune.calibrating import Calibrator, layouts_of
 from onnxprune.choosing import fits
-from onnxprune.errors import UsageError, about
+from onnxprune.errors import UsageError
 from onnxprune.formats.edits import Edit
 from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_biases import Surroundings, surroundings
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
 from onnxprune.formats.saving import Saving
 from onnxprune.formats.torch_file import TorchModel
-from onnxprune.importing import compare_import
+from onnxprune.importing import compare_import, import_graph
 from onnxprune.recover.augmenting import find_pictures
 from onnxprune.recover.judging import Judge, Teacher
 from onnxprune.recover.matching import Matched, find_matched
 from onnxprune.recover.names import Names, pair_tensors
 from onnxprune.recover.pool import Pool, fill_pool
 from onnxprune.recover.state import State
-from onnxprune.reimport.module import Reimported, reimport
+from onnxprune.reimport.module import Reimported
 from onnxprune.rewinding import rewound_values
 from onnxprune.samples.batch import Samples
-from onnxprune.statistics.estimation import Estimation, find_device
+from onnxprune.statistics.estimation import Estimation
 from onnxprune.translating import Places
 from onnxprune.types import Array, Recipe, Weight
 
@@ -111,7 +111,7 @@ def open_workshop(
     paths = [places[each.path][0] if places else each.path for each in chosen]
     samples, estimation = calibrator.read(model), calibrator.estimation(recipe, model)
     matched = find_matched(looked, recipe.match)
-    module = _module_of(looked, estimation, paths, matched)
+    module = import_graph(looked, estimation, paths, matched.values)
     compare_import(module, looked, samples, estimation.batch, trial.timeout)
     first = _prepare(module, samples, estimation)
     free = _free(model, looked, recipe, chosen, module, places)
@@ -166,21 +166,6 @@ def _as_worked_on(
     return copy, {}, created
 
 
-def _module_of(
-    model: OnnxModel, estimation: Estimation, paths: list[str], matched: Matched
-) -> Reimported:
-    names = [value.name for value in model.graph.model.graph.output]
-    names += [name for name in matched.values if name not in names]
-    with about(model.source.path):
-        return reimport(
-            model,
-            precision=estimation.dtype,
-            device=find_device(estimation.device),
-            prunable=paths,
-            outputs=names,
-        )
-
-
 def _rewound(  # noqa: PLR0913 - a model, how it is made a module, and who closes it
     model: OnnxModel,
     recipe: Recipe,
@@ -196,7 +181,7 @@ def _rewound(  # noqa: PLR0913 - a model, how it is made a module, and who close
     edits = {path: Edit(values=each) for path, each in values.items()}
     Saving(model, target, edits, verify=False).run()
     with load_onnx(target) as copy:
-        return _module_of(copy, estimation, paths, matched)
+        return import_graph(copy, estimation, paths, matched.values)
 
 
 def _with_biases(
