@@ -1,5 +1,6 @@
 """Opens model and data files: regular files only, contained, through one descriptor each."""
 
+import contextlib
 import os
 import re
 import stat
@@ -21,8 +22,9 @@ class SourceFile:
     state: tuple[int, int, int, int]
 
     def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.descriptor)
+        """Close the descriptor; of what was only read nothing can get lost."""
+        with contextlib.suppress(OSError):
+            os.close(self.descriptor)
 
     def check_in_place(self) -> None:
         """Refuse a file whose name leads to another one by now."""

@@ -8,7 +8,6 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 from onnxprune.errors import OutputError, UsageError
 from onnxprune.formats.files import SourceFile
@@ -16,6 +15,8 @@ from onnxprune.formats.wire import read_exactly
 
 SUFFIX = ".onnxprune-tmp"
 COPY_BLOCK = 1 << 20
+UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+"""What file systems say that have no locks, or folders that need no sync."""
 
 
 def check_output(output: Path, inputs: list[SourceFile], force: bool) -> Path:
@@ -24,15 +25,15 @@ def check_output(output: Path, inputs: list[SourceFile], force: bool) -> Path:
         if _is_same(output, source):
             raise UsageError(f"the output is the input file {source.path.name}; name another")
     real = Path(os.path.realpath(output))
-    if real.exists():
-        mode = real.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise OutputError(f"{output} is a directory")
-        if not stat.S_ISREG(mode):
-            raise OutputError(f"{output} is not a regular file")
+    mode = _mode(real)
+    if mode is not None and stat.S_ISDIR(mode):
+        raise OutputError(f"{output} is a directory")
+    if mode is not None and not stat.S_ISREG(mode):
+        raise OutputError(f"{output} is not a regular file")
     if os.path.lexists(output) and not force:
         raise UsageError(f"{output} exists", "--force replaces it")
-    if not real.parent.is_dir():
+    mode = _mode(real.parent)
+    if mode is None or not stat.S_ISDIR(mode):
         raise OutputError(f"there is no folder {real.parent}")
     if not os.access(real.parent, os.W_OK | os.X_OK):
         raise OutputError(f"the folder {real.parent} is not writable")
@@ -41,68 +42,130 @@ def check_output(output: Path, inputs: list[SourceFile], force: bool) -> Path:
 
 def check_space(folder: Path, needed: int) -> None:
     """Refuse to begin what does not fit."""
-    status = os.statvfs(folder)
+    with write_errors(folder):
+        status = os.statvfs(folder)
     free = status.f_bavail * status.f_frsize
     if free < needed:
         raise OutputError(f"no space in {folder}: {needed:,} bytes needed, {free:,} free")
 
 
 class Temporary:
-    """A new file beside its target; it replaces the target, or it goes away."""
+    """A new file beside its target; it replaces the target, or it goes away.
+
+    There is a file from `create` on. A signal that comes at any moment must not leave it behind,
+    so what removes it is in place before that.
+    """
 
     def __init__(self, target: Path) -> None:
         self.target = target
-        remove_abandoned(target.parent)
         start = os.fsdecode(os.fsencode(target.name)[:80])
         self.path = target.with_name(f".{start}.{os.getpid()}-{time.monotonic_ns()}{SUFFIX}")
-        with write_errors(target):
-            self.descriptor = _create_locked(self.path)
-        self._open = True
+        self.descriptor = -1
+        self._there = False
+        self._fresh = False
+
+    def create(self) -> None:
+        """Make the file."""
+        remove_abandoned(self.target.parent)
+        with write_errors(self.target):
+            while not self._make():
+                pass  # another run took it for abandoned before it was locked
 
     def commit(self, target: Path | None = None) -> None:
         """Give the file its name, after its bytes are on the disk."""
         self.target = target or self.target
         with write_errors(self.target):
             os.fsync(self.descriptor)
+            self._fresh = not os.path.lexists(self.target)
             os.replace(self.path, self.target)
-            self._open = False
-            os.close(self.descriptor)
-            folder = os.open(self.target.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            self._there = False
+        _sync_folder(self.target)
+
+    def retract(self) -> None:
+        """Take a file away again that was put in place where there was none."""
+        with contextlib.suppress(OSError):
+            same = os.path.samestat(os.lstat(self.target), os.fstat(self.descriptor))
+            if self._fresh and same:
+                os.unlink(self.target)
+
+    def close(self) -> None:
+        """Remove the file, unless it has its name."""
+        try:
+            self._remove()
+        except BaseException:  # a signal that came just now
+            self._remove()
+            raise
 
     def __enter__(self) -> "Temporary":
+        try:
+            self.create()
+        except BaseException:
+            self.close()
+            raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._open:
-            self._open = False
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _make(self) -> bool:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._there = True
+        try:
+            self.descriptor = os.open(self.path, flags, 0o666)
+        except OSError:
+            self._there = False
+            raise
+        _lock(self.descriptor)
+        if os.fstat(self.descriptor).st_nlink:
+            return True
+        self._remove()
+        return False
+
+    def _remove(self) -> None:
+        if self._there:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
-            os.close(self.descriptor)
+            self._there = False
+        if self.descriptor >= 0:
+            descriptor, self.descriptor = self.descriptor, -1
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
-def _create_locked(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    while True:
-        descriptor = os.open(path, flags, 0o666)
-        # Held as long as we live: a lock that can be had marks an abandoned file.
+def _lock(descriptor: int) -> None:
+    """Lock a file as long as we live: a lock that can be had marks an abandoned file."""
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
-        os.close(descriptor)  # another run took it for abandoned before it was locked
+    except OSError as error:
+        # Without locks nobody takes a file for abandoned.
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
+def _sync_folder(target: Path) -> None:
+    """Let a new name survive a loss of power, as far as the file system can."""
+    try:
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except PermissionError:
+        pass  # one may write to this folder, but not read it
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise OutputError(
+                f"{target} may not survive a loss of power: its folder cannot be synced:"
+                f" {_reason(error)}"
+            ) from error
 
 
 def remove_abandoned(folder: Path) -> None:
     """Remove the temporaries of runs that were killed."""
-    for path in folder.glob(f".*{SUFFIX}"):
+    found: list[Path] = []
+    with contextlib.suppress(OSError):
+        found += folder.glob(f".*{SUFFIX}")
+    for path in found:
         with contextlib.suppress(OSError):
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             descriptor = os.open(path, flags)
@@ -128,6 +191,8 @@ def write_at(
     with write_errors(target):
         while view:
             written = os.pwrite(descriptor, view, offset)
+            if not written:
+                raise OSError(errno.EIO, "nothing was written")
             view = view[written:]
             offset += written
 
@@ -155,8 +220,20 @@ def write_errors(target: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise OutputError(f"no space left in {target.parent}") from error
-        reason = (error.strerror or "unknown error").lower()
-        raise OutputError(f"cannot write {target}: {reason}") from error
+        raise OutputError(f"cannot write {target}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or "unknown error").lower()
+
+
+def _mode(path: Path) -> int | None:
+    """Return what kind of file a path leads to; None if it leads nowhere."""
+    with write_errors(path):
+        try:
+            return path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
 
 def _is_same(output: Path, source: SourceFile) -> bool:

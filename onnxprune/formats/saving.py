@@ -1,5 +1,6 @@
 """Writes a model again with some tensors changed, every other byte as it was."""
 
+import contextlib
 import os
 import zlib
 from collections.abc import Callable, Mapping
@@ -88,27 +89,23 @@ class Saving:
         places = self._places()
         self._total = self.model.source.size + sum(source.size for source in places)
         check_space(self.output.parent, self._total)
-        temporaries: list[Temporary] = []
-        try:
+        with contextlib.ExitStack() as temporaries:
             return self._write(places, temporaries)
-        finally:
-            for temporary in temporaries:
-                temporary.__exit__(None, None, None)
 
     def _write(
-        self, places: dict[SourceFile, str | None], temporaries: list[Temporary]
+        self, places: dict[SourceFile, str | None], temporaries: contextlib.ExitStack
     ) -> list[Path]:
         names: dict[SourceFile, str] = {}
         data: list[tuple[_Target, Path]] = []
         checksums: dict[SourceFile, str] = {}
         for source, name in places.items():
-            target = self._target(source, self.output.with_name("data"), temporaries)
+            target = self._target(source, temporaries)
             self._fill(target, hashed=True)
             names[source] = name or data_name(self.output, target.sums)
             data.append((target, self.output.with_name(names[source])))
             assert isinstance(self.model, OnnxModel)
             checksums[source] = checksum(self.model, source, target.temporary)
-        main = self._target(self.model.source, self.output, temporaries)
+        main = self._target(self.model.source, temporaries)
         if isinstance(self.model, OnnxModel):
             main.splices += relocations(self.model, names, checksums) + self._inserted
         self._fill(main, hashed=False)
@@ -117,10 +114,21 @@ class Saving:
             source.check_unchanged()
         if not self._verify(main, names, data):
             return []
-        for target, path in data:
-            target.temporary.commit(path)
-        main.temporary.commit()
+        self._put_in_place(main, data)
         return [self.output, *(path for _, path in data)]
+
+    def _put_in_place(self, main: _Target, data: list[tuple[_Target, Path]]) -> None:
+        """Give the files their names: those of the data first, the model's last."""
+        try:
+            for target, path in data:
+                target.temporary.commit(path)
+            main.temporary.commit()
+        except BaseException:
+            # Without a model that names them, data files are of no use.
+            if os.path.lexists(main.temporary.path):
+                for target, _ in data:
+                    target.temporary.retract()
+            raise
 
     def _make_biases(self) -> None:
         if not isinstance(self.model, OnnxModel):
@@ -144,9 +152,10 @@ class Saving:
                 places[source] = location if free and not clash else None
         return places
 
-    def _target(self, source: SourceFile, path: Path, temporaries: list[Temporary]) -> _Target:
-        temporary = Temporary(path)
-        temporaries.append(temporary)
+    def _target(self, source: SourceFile, temporaries: contextlib.ExitStack) -> _Target:
+        temporary = Temporary(self.output)
+        temporaries.callback(temporary.close)
+        temporary.create()
         target = _Target(source, temporary)
         for name in self.edits:
             tensor = self.model.stored(name)

@@ -196,7 +196,7 @@ def test_temporaries_of_killed_runs_are_removed_and_living_ones_stay(
     script = (
         "import sys, time; from pathlib import Path;"
         "from onnxprune.formats.output import Temporary;"
-        "kept = Temporary(Path(sys.argv[1]));"
+        "kept = Temporary(Path(sys.argv[1])); kept.create();"
         "print(kept.path.name, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", script, tmp_path / "other"]
