@@ -118,9 +118,10 @@ def told(number: int) -> Event:
     """Let a signal come during a call."""
 
     def event(name: str, call: Call, arguments: tuple[Any, ...]) -> Any:
-        result = call(*arguments)
-        os.kill(os.getpid(), number)
-        return result
+        try:
+            return call(*arguments)
+        finally:
+            os.kill(os.getpid(), number)
 
     return event
 
