@@ -16,7 +16,7 @@ from typing import Any
 
 from onnxprune import cli
 from onnxprune.formats import output, saving
-from tests.hostile.calls import Calls, Event, killed, told
+from tests.hostile.calls import Calls, Event, fsync, killed, told
 from tests.hostile.layouts import ONNX
 from tests.hostile.writes import NEW, OLD, Files, files, words
 
@@ -64,7 +64,9 @@ def ends(model: Path, number: int, count: int, seed: int) -> list[dict[str, Any]
             (folder / name).unlink(missing_ok=True)
         assert cli.main(words(model, OLD)) == 0
         state |= {"next": "clean" if files(folder) == old else "unclean"}
-        found.append({"at": at, "share": share, "call": whole.names[at - 1], "code": code, **state})
+        found.append(
+            {"at": at, "share": share, "call": whole.names[at - 1], "code": code, **state}
+        )
     return found
 
 
@@ -92,6 +94,7 @@ def main() -> None:
     folder, seed, *jobs = sys.argv[1:]
     # Small pieces make many calls of a small model.
     saving.CHUNK, saving.BLOCK, output.COPY_BLOCK = 100, 256, 256
+    os.fsync = fsync
     Path(folder, "said").touch()
     for number, job in enumerate(jobs):
         layout, name, count = job.split(":")

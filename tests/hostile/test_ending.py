@@ -14,7 +14,9 @@ from tests.conftest import ROOT
 
 KILLS, SIGNALS = 100, 12
 JOBS = [f"{layout}:SIGKILL:{KILLS}" for layout in ("inline", "external")] + [
-    f"{layout}:{name}:{SIGNALS}" for layout in ("inline", "external") for name in ("SIGTERM", "SIGINT")
+    f"{layout}:{name}:{SIGNALS}"
+    for layout in ("inline", "external")
+    for name in ("SIGTERM", "SIGINT")
 ]
 WRITTEN = {"inline": 1, "external": 3}
 """How many files a run writes."""
@@ -45,7 +47,9 @@ def test_a_kill_at_any_of_200_points_tears_and_loses_nothing(ends: Ends) -> None
     kills = [end for end in ends if end["signal"] == "SIGKILL"]
     assert {end["code"] for end in kills} == {-9}
     assert len({(end["layout"], end["at"], end["share"]) for end in kills}) == 2 * KILLS
-    assert Counter(end["output"] == "torn" or end["data torn"] for end in kills) == {False: 200}
+    assert Counter(end["output"] == "torn" or end["data torn"] for end in kills) == {
+        False: 200
+    }
     assert Counter(end["input lost"] or end["data lost"] for end in kills) == {False: 200}
     # Both sides of the moment at which the new file is there were met.
     assert {end["output"] for end in kills} == {"old", "new"}
@@ -75,4 +79,7 @@ def test_a_signal_at_any_point_removes_what_is_half_done(
 def test_what_is_told_to_end_says_so_and_no_more(ends: Ends, folder: Path) -> None:
     assert len(ends) == 2 * KILLS + 4 * SIGNALS
     said = Counter((folder / "said").read_text().splitlines())
-    assert said == {"onnxprune: terminated": 2 * SIGNALS, "onnxprune: interrupted": 2 * SIGNALS}
+    assert said == {
+        "onnxprune: terminated": 2 * SIGNALS,
+        "onnxprune: interrupted": 2 * SIGNALS,
+    }
