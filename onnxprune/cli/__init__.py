@@ -36,12 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if arguments is None:
-        signal.signal(signal.SIGTERM, _terminate)
-        if not join().leads:
-            _silence(debug)
     ended: BaseException | None = None
     try:
+        if arguments is None:
+            signal.signal(signal.SIGTERM, _terminate)
+            if not join().leads:
+                _silence(debug)
         code = _run([word for word in given if word != "--debug"])
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - every end has its exit code
