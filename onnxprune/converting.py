@@ -1,6 +1,5 @@
 """Writes what was pruned of a file of torch's as an ONNX file."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from onnxprune.errors import OutputError, UsageError, about
 from onnxprune.formats.files import open_regular
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
 from onnxprune.formats.output import Temporary, check_output, copy_range
+from onnxprune.formats.scratch import scratch_folder
 from onnxprune.formats.tallies import count_zeros
 from onnxprune.formats.torch_converting import Converted
 from onnxprune.formats.torch_file import TorchModel, load_torch
@@ -48,7 +48,7 @@ def prune_to_onnx(
     output = check_output(spelled, [source], settings.force)
     if settings.dry_run:
         return prune(replace(settings, output=None))
-    with tempfile.TemporaryDirectory(prefix="onnxprune-") as folder:
+    with scratch_folder() as folder:
         pruned = Path(folder, model.name)
         report = prune(replace(settings, output=pruned, force=True))
         if report.output is None:

@@ -1,7 +1,6 @@
 """The whole of one pruning: file, weights, budgets, masks, file, report."""
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from onnxprune.formats.macs import count_macs
 from onnxprune.formats.onnx_file import OnnxModel, file_hash
 from onnxprune.formats.output import check_output
 from onnxprune.formats.saving import Accept, Saving
+from onnxprune.formats.scratch import scratch_folder
 from onnxprune.formats.tallies import tally_tensor
 from onnxprune.formats.verify import Verdict, Verification
 from onnxprune.planning import Plan, make_plan
@@ -234,7 +234,7 @@ def _check_unwritten(model: Model, decision: Decision, accept: Accept) -> None:
         accept(model, model, decision.edits)
         return
     # A session can be given other values, but not another graph.
-    with tempfile.TemporaryDirectory(prefix="onnxprune-") as folder:
+    with scratch_folder() as folder:
         target = Path(folder, "model.onnx")
         more = decision.additions
         Saving(model, target, decision.edits, None, accept, False, more).run()

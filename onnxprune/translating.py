@@ -1,7 +1,6 @@
 """Measures of a file of torch's what only its ONNX form shows: the flow through operators."""
 
 import contextlib
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from onnxprune.errors import UnsupportedError, UsageError
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
+from onnxprune.formats.scratch import scratch_folder
 from onnxprune.formats.torch_file import TorchModel
 from onnxprune.least_squares import Gram
 from onnxprune.statistics.collecting import Collector
@@ -117,7 +117,7 @@ def as_onnx(
             " with an example of what it takes",
             "--data SET gives it, or --data random --shape INPUT=3x224x224",
         )
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="onnxprune-"))
+    folder = stack.enter_context(scratch_folder())
     made = convert_for(model, example, Path(folder, "model.onnx"))
     converted = load_onnx(made.path)
     stack.callback(converted.close)

@@ -68,6 +68,9 @@ def _ended(error: BaseException) -> int:
         case MemoryError():
             _say("error: this needs more memory than there is")
             return 5
+        case RuntimeError() if "can't start new thread" in str(error):
+            _say("error: this needs more threads, or more memory for them, than there may be")
+            return 5
         case KeyboardInterrupt() | _Terminated() | SystemExit():
             _say("terminated" if isinstance(error, _Terminated) else "interrupted")
             return 143 if isinstance(error, _Terminated) else 130

@@ -1,6 +1,5 @@
 """Turns a file of torch's into an ONNX file, in a child process."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxprune.errors import UnsupportedError
+from onnxprune.formats.scratch import scratch_folder
 from onnxprune.formats.torch_file import TorchModel
 from onnxprune.formats.torch_surveying import ask
 from onnxprune.formats.torch_tensors import dense_order
@@ -42,7 +42,7 @@ def convert(model: TorchModel, arguments: Sequence[Array], output: Path) -> Conv
         arguments: an example of what it takes, in order.
         output: the file to write.
     """
-    with tempfile.TemporaryDirectory(prefix="onnxprune-") as folder:
+    with scratch_folder() as folder:
         request = Path(folder, "request.npz")
         weights = {f"w{n}": as_used(model, w.path) for n, w in enumerate(model.weights)}
         given = {f"a{n}": np.asarray(each) for n, each in enumerate(arguments)}

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onnxprune.errors import InputError, LibraryError, LimitError
-from onnxprune.formats.verify import first_words, signal_name
+from onnxprune.errors import InputError, LimitError
+from onnxprune.formats.children import Watch, lacks_memory
+from onnxprune.formats.verify import first_words
 from onnxprune.types import Layout
 
 TIMEOUT = 300.0
@@ -67,6 +68,7 @@ def survey(path: Path, program: bool) -> Survey:
 def ask(command: str, path: Path, program: bool, *more: str) -> dict[str, Any]:
     """Let the child do something with a file, and return its answer."""
     words = [command, str(path), "program" if program else "script", *more]
+    watch = Watch()
     child = subprocess.Popen(
         [sys.executable, "-P", "-W", "ignore", "-m", CHILD, *words],
         stdin=subprocess.DEVNULL,
@@ -82,13 +84,13 @@ def ask(command: str, path: Path, program: bool, *more: str) -> dict[str, Any]:
             child.kill()
             child.communicate()
     if child.returncode < 0:
-        raise LibraryError(f"torch died of {signal_name(-child.returncode)} on this model")
+        raise watch.death("torch", child.returncode)
     try:
         answer: dict[str, Any] = json.loads(output)
     except ValueError as error:
-        raise LibraryError(
-            f"torch ended with code {child.returncode} on this model"
-        ) from error
+        raise watch.death("torch", child.returncode) from error
+    if lacks_memory(answer.get("objection", "")):
+        raise LimitError("torch needs more memory than there is for this model")
     if "objection" in answer:
         raise InputError(f"torch refuses it: {_said(answer['objection'])}")
     return answer

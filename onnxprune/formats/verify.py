@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -11,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from onnxprune.errors import InputError, LibraryError, LimitError
+from onnxprune.formats.children import Watch, lacks_memory
 
 CHILD = Path(__file__).with_name("check_child.py")
 TIMEOUT = 60.0
+SKIP = "--no-verify skips it"
 NO_KERNEL = "NOT_IMPLEMENTED"
 """What ONNX Runtime says of a valid model that this machine has no code for."""
 
@@ -53,6 +54,10 @@ class Verification:
         if refusal is not None and NO_KERNEL in refusal:
             warning = f"onnx.checker objects, ONNX Runtime cannot run it here: {words}"
             return Verdict("onnx.checker objects", (warning,), shapes)
+        if refusal is not None and lacks_memory(refusal):
+            raise LimitError(
+                "ONNX Runtime needs more memory than there is for this model", SKIP
+            )
         if refusal is not None:
             raise InputError(
                 f"the model is not valid: {words}",
@@ -73,12 +78,6 @@ class Verification:
             self._failure = error
 
 
-def signal_name(number: int) -> str:
-    """Return what a signal is called; not all of them have a name."""
-    names = {each.value: each.name for each in signal.Signals}
-    return names.get(number, f"signal {number}")
-
-
 def first_words(text: str) -> str:
     """Cut a library's message to its first sentence, without escape codes or paths."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
@@ -96,21 +95,19 @@ def _start(*arguments: str) -> "subprocess.Popen[bytes]":
 
 
 def _communicate(child: "subprocess.Popen[bytes]", data: bytes, who: str) -> dict[str, Any]:
+    watch = Watch()
     try:
         output, _ = child.communicate(data, TIMEOUT)
     except subprocess.TimeoutExpired as error:
         child.kill()
         child.communicate()
         raise LimitError(
-            f"{who} took more than {TIMEOUT:.0f} s on this model", "--no-verify skips it"
+            f"{who} took more than {TIMEOUT:.0f} s on this model", SKIP
         ) from error
     if child.returncode < 0:
-        name = signal_name(-child.returncode)
-        raise LibraryError(f"{who} died of {name} on this model", "--no-verify skips it")
+        raise watch.death(who, child.returncode, hint=SKIP)
     try:
         answer: dict[str, Any] = json.loads(output)
-    except json.JSONDecodeError as error:
-        raise LibraryError(
-            f"{who} ended with code {child.returncode} on this model", "--no-verify skips it"
-        ) from error
+    except ValueError as error:
+        raise watch.death(who, child.returncode, hint=SKIP) from error
     return answer

@@ -1,7 +1,6 @@
 """Everything that a recovery works with, opened for one model."""
 
 import contextlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_biases import Surroundings, surroundings
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
 from onnxprune.formats.saving import Saving
+from onnxprune.formats.scratch import scratch_folder
 from onnxprune.formats.torch_file import TorchModel
 from onnxprune.importing import compare_import, import_graph
 from onnxprune.recover.augmenting import find_pictures
@@ -176,7 +176,7 @@ def _rewound(  # noqa: PLR0913 - a model, how it is made a module, and who close
 ) -> Reimported:
     """Return the module of a model with the values of a checkpoint."""
     values, _ = rewound_values(model, Path(str(recipe.rewind)))
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="onnxprune-"))
+    folder = stack.enter_context(scratch_folder())
     target = Path(folder, "model.onnx")
     edits = {path: Edit(values=each) for path, each in values.items()}
     Saving(model, target, edits, verify=False).run()
@@ -196,7 +196,7 @@ def _with_biases(
     ]
     if not wanted:
         return model, {}
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="onnxprune-"))
+    folder = stack.enter_context(scratch_folder())
     target = Path(folder, "model.onnx")
     layouts = layouts_of(model)
     zeros = {path: np.zeros(layouts[path].output_count) for path in wanted}

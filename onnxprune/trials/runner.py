@@ -7,17 +7,18 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from onnxprune.errors import InputError, LibraryError, LimitError, UnsupportedError, UsageError
-from onnxprune.formats.verify import NO_KERNEL, first_words, signal_name
+from onnxprune.formats.children import Watch, lacks_memory
+from onnxprune.formats.scratch import scratch_file
+from onnxprune.formats.verify import NO_KERNEL, first_words
 from onnxprune.outcomes import Place
 from onnxprune.threads import worker_count
 from onnxprune.types import Array
@@ -82,7 +83,8 @@ class Runner:
         self.place: Place | None = None
         self.idle_gpu = False
         self.engine = ONNX_RUNTIME
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close
+        self._said = scratch_file()
+        self._watch = Watch()
         ours, theirs = socket.socketpair()
         self._link = ours
         with theirs:
@@ -234,13 +236,10 @@ class Runner:
             view = view[got:]
         return data
 
-    def _death(self) -> LibraryError:
-        code = self._child.wait()
-        how = f"of {signal_name(-code)}" if code < 0 else f"with code {code}"
-        reason = self._reason()
-        return LibraryError(
-            f"{self.engine} died {how} on this model", f"it said: {reason}" if reason else None
-        )
+    def _death(self) -> LibraryError | LimitError:
+        code, reason = self._child.wait(), self._reason()
+        hint = f"it said: {reason}" if reason else None
+        return self._watch.death(self.engine, code, reason, hint)
 
     def _reason(self) -> str:
         """Return the last thing that the libraries printed, without what leads up to it."""
@@ -255,7 +254,7 @@ def make_memory(size: int) -> int:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("onnxprune", os.MFD_CLOEXEC)
     else:
-        with tempfile.TemporaryFile() as file:
+        with scratch_file() as file:
             descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, size)
     return descriptor
@@ -266,8 +265,12 @@ def _words(text: str) -> str:
     return first_words(re.sub(r"\[ONNXRuntimeError\] : \d+ : ", "", text))
 
 
-def _refusal(answer: dict[str, Any], engine: str) -> InputError | UnsupportedError:
+def _refusal(
+    answer: dict[str, Any], engine: str
+) -> InputError | LimitError | UnsupportedError:
     words = _words(answer["error"])
+    if lacks_memory(answer["error"]) or answer["kind"] == "MemoryError":
+        return LimitError(f"{engine} needs more memory than there is for this model")
     if NO_KERNEL in answer["error"] or answer["kind"] == "NotImplemented":
         return UnsupportedError(f"{engine} cannot run the model here: {words}")
     return InputError(f"{engine} refuses the model: {words}")
@@ -278,7 +281,7 @@ def _failure(
 ) -> InputError | LimitError | UnsupportedError:
     text = answer["error"]
     words = _words(text)
-    if "allocate" in text.lower() or answer["kind"] == "MemoryError":
+    if lacks_memory(text) or answer["kind"] == "MemoryError":
         return LimitError(f"{engine} ran out of memory: {words}", "--batch 1 needs the least")
     if NO_KERNEL in text or answer["kind"] == "NotImplemented":
         return UnsupportedError(f"{engine} cannot run the model here: {words}")

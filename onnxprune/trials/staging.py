@@ -1,7 +1,6 @@
 """Makes models ready to run: a file of torch's is turned into ONNX, or run by torch itself."""
 
 import contextlib
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from onnxprune.formats.edits import Edits, check_edits
 from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
 from onnxprune.formats.saving import Saving
+from onnxprune.formats.scratch import scratch_folder
 from onnxprune.formats.torch_converting import Converted, convert
 from onnxprune.formats.torch_file import TorchModel
 from onnxprune.samples.opening import open_samples
@@ -60,7 +60,7 @@ def stage(
     """
     if isinstance(model, OnnxModel):
         return Staged(model)
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="onnxprune-"))
+    folder = stack.enter_context(scratch_folder())
     try:
         made = convert_for(model, trial, Path(folder, "model.onnx"))
     except (UnsupportedError, LibraryError, LimitError) as error:
@@ -117,7 +117,7 @@ class TorchVariants:
 
     def __init__(self, model: TorchModel) -> None:
         self.model = model
-        self._folder = tempfile.TemporaryDirectory(prefix="onnxprune-")
+        self._folder = scratch_folder()
 
     def open(
         self,

@@ -2,7 +2,6 @@
 
 import mmap
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from onnxprune.formats.onnx_graph import Address
 from onnxprune.formats.onnx_tensor import INLINE, TensorRecord
 from onnxprune.formats.onnx_types import STORAGE, element_count, needed_bytes, type_name
 from onnxprune.formats.saving import Saving
+from onnxprune.formats.scratch import scratch_folder
 from onnxprune.formats.wire import read_exactly
 from onnxprune.selection import CHUNK
 from onnxprune.threads import parallel
@@ -56,7 +56,7 @@ class Variants:
         self._slots: dict[str, list[_Slot]] = defaultdict(list)
         self._size = 0
         self._changed: set[str] = set()
-        self._folder = tempfile.TemporaryDirectory(prefix="onnxprune-")
+        self._folder = scratch_folder()
         self._rest = self._arrange()
         self._descriptor = make_memory(max(self._size, 1))
         self._region = mmap.mmap(self._descriptor, max(self._size, 1))
@@ -78,7 +78,7 @@ class Variants:
         if additions:
             # A session can be given other values, but not another graph.
             self._folder.cleanup()
-            self._folder = tempfile.TemporaryDirectory(prefix="onnxprune-")
+            self._folder = scratch_folder()
             target = Path(self._folder.name, "variant.onnx")
             Saving(self.model, target, edits, verify=False, additions=additions).run()
             return runner.open(key, target)
