@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from onnxprune.errors import InputError, UsageError, about
+from onnxprune.errors import InputError, UnsupportedError, UsageError, about
 from onnxprune.formats.files import open_regular
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
 from onnxprune.formats.torch_archive import MAGIC
@@ -22,7 +22,14 @@ def load_model(path: Path, allow_hardlinks: bool = False) -> Model:
         path: an ONNX file, TorchScript, or an exported program.
         allow_hardlinks: whether external data may have more than one name.
     """
-    if is_archive(path):
+    archive = is_archive(path)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UnsupportedError(
+            "its name is not UTF-8, and no library could open it", "rename it"
+        ) from error
+    if archive:
         return load_torch(path)
     model = load_onnx(path, allow_hardlinks=allow_hardlinks)
     if path.suffix.lower() in OF_TORCH:
