@@ -1,0 +1,1 @@
+"""Broken, hostile and odd files, each with the exit code that it must give."""
