@@ -7,6 +7,7 @@ from onnxprune.version import __version__
 if TYPE_CHECKING:
     from onnxprune import masks
     from onnxprune.api import inspect, prune
+    from onnxprune.bounds import limiting
     from onnxprune.errors import GateFailed, OnnxpruneError
     from onnxprune.formats.trust import trusting
     from onnxprune.listing import methods
@@ -26,6 +27,7 @@ __all__ = [
     "allocation",
     "check",
     "inspect",
+    "limiting",
     "masks",
     "method",
     "methods",
@@ -45,6 +47,7 @@ _HOMES = {
     "allocation": "registry",
     "check": "studying",
     "inspect": "api",
+    "limiting": "bounds",
     "masks": "masks",
     "method": "registry",
     "methods": "listing",

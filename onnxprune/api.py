@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxprune.bounds import limiting
 from onnxprune.formats.loading import Model
 from onnxprune.formats.trust import trusting
 from onnxprune.gradual import GradualPlan
@@ -63,6 +64,9 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
     data: "Trial | None" = None,
     checkpoint: str | Path | None = None,
     trust_model: bool = False,
+    timeout: float | None = None,
+    memory_limit: str | int | None = None,
+    max_amplification: float | None = None,
 ) -> Report:
     """Prune a model file and write the result beside it, or where `output` says.
 
@@ -112,6 +116,9 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         data: on what methods that measure the model measure it (see `trial`).
         checkpoint: a folder that keeps finished steps, for the next time.
         trust_model: load a model that is a program, as TorchScript is.
+        timeout: seconds that a library may take to look at a model; a trial has its own.
+        memory_limit: what a child process may take, in bytes or such as `16G`.
+        max_amplification: how many times as large as a file may be what it says it holds.
     """
     recipe = make_recipe(
         {
@@ -156,7 +163,10 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         allow_hardlinks=allow_hardlinks,
         checkpoint=Path(checkpoint) if checkpoint is not None else None,
     )
-    with trusting(trust_model):
+    bounds = limiting(
+        timeout=timeout, memory_limit=memory_limit, max_amplification=max_amplification
+    )
+    with trusting(trust_model), bounds:
         return run_recipe(Path(model), recipe, settings, check, keep_failed, data)
 
 
@@ -244,12 +254,15 @@ def _prune(
         return prune_file(model, recipe, settings, ratios, planner)
 
 
-def inspect(
+def inspect(  # noqa: PLR0913 - the twin of a command has its options
     model: str | Path,
     *,
     verify: bool = True,
     compressed_size: bool = False,
     trust_model: bool = False,
+    timeout: float | None = None,
+    memory_limit: str | int | None = None,
+    max_amplification: float | None = None,
 ) -> Report:
     """Report on a model file as it is.
 
@@ -258,7 +271,13 @@ def inspect(
         verify: let onnx.checker look at the model.
         compressed_size: compress the whole file for its size instead of samples.
         trust_model: load a model that is a program, as TorchScript is.
+        timeout: seconds that a library may take to look at a model; a trial has its own.
+        memory_limit: what a child process may take, in bytes or such as `16G`.
+        max_amplification: how many times as large as a file may be what it says it holds.
     """
     settings = Settings(verify=verify, compressed_size=compressed_size)
-    with trusting(trust_model):
+    bounds = limiting(
+        timeout=timeout, memory_limit=memory_limit, max_amplification=max_amplification
+    )
+    with trusting(trust_model), bounds:
         return inspect_file(Path(model), settings)

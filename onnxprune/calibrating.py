@@ -35,8 +35,7 @@ from onnxprune.statistics.ranks import Ranks, join_ranks
 from onnxprune.statistics.sharing import Shared, measure_ordered
 from onnxprune.translating import Places, Translated, as_onnx
 from onnxprune.trials.ports import input_ports
-from onnxprune.trials.runner import TIMEOUT
-from onnxprune.trials.trial import Trial
+from onnxprune.trials.trial import Trial, patience
 from onnxprune.types import Layout, Recipe, Weight
 from onnxprune.watching import Watched
 
@@ -177,7 +176,7 @@ class Calibrator:
             # Where the import is wrong, one refusal is enough.
             parity = None
             if self.company.leads:
-                timeout = self.calibration.timeout if self.calibration else TIMEOUT
+                timeout = self.calibration.timeout if self.calibration else patience()
                 parity = compare_import(module, model, samples, estimation.batch, timeout)
             while len(self._collectors) >= KEPT:
                 del self._collectors[next(iter(self._collectors))]

@@ -39,10 +39,12 @@ def test_the_function_has_the_options_of_the_command() -> None:
         *(field.name for field in fields(Recipe)),
         *settings,
         *("allow_hardlinks", "check", "keep_failed", "data", "checkpoint", "trust_model"),
+        *("timeout", "memory_limit", "max_amplification"),
     }
     options = {option.name for option in command.commands["prune"].params}
     # What is only printed has no place in a function's options, and a trial has its own.
-    ours = {field.name for group in (Set, Run, Limits) for field in fields(group)} - {"data"}
+    ours = {field.name for group in (Set, Run, Limits) for field in fields(group)}
+    ours -= {"data", "timeout"}
     assert parameters.keys() - {"verify"} == options - ours - {
         *("recipe", "as_json", "report", "quiet", "no_verify", "magnitude_penalty")
     }

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "onnxprune"
 # From the bottom up; a module may import its own layer's neighbours only if it is a folder.
 LAYERS = [
     ["version", "errors"],
+    ["bounds"],
     ["outcomes", "recoveries"],
     ["points"],
     ["encoding"],

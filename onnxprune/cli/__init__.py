@@ -109,6 +109,7 @@ def _run(given: list[str]) -> int:
         sys.stdout.write(f"onnxprune {__version__}\n")
         return 0
     # The commands bring numpy and rich; the help above must not wait for them.
+    from onnxprune.bounds import limiting
     from onnxprune.cli.commands import command
     from onnxprune.formats.trust import trusting
 
@@ -118,7 +119,7 @@ def _run(given: list[str]) -> int:
         return 0
     # Not `command.main`: that turns a closed pipe and an interrupt into exits of its own.
     try:
-        with trusting(False), command.make_context("onnxprune", words) as context:
+        with trusting(False), limiting(), command.make_context("onnxprune", words) as context:
             command.invoke(context)
     except Exit as ended:
         return ended.exit_code

@@ -10,7 +10,16 @@ import typer
 
 # What runs models is imported by the command that does: others should not wait for it.
 from onnxprune.cli.given import calibration_of, recipe_of, sparsities_of, trial_of, words
-from onnxprune.cli.groups import Choice, Limits, Looking, Printing, Run, Set, grouped
+from onnxprune.cli.groups import (
+    Bounded,
+    Choice,
+    Limits,
+    Looking,
+    Printing,
+    Run,
+    Set,
+    grouped,
+)
 from onnxprune.cli.meter import Meter
 from onnxprune.cli.options import (
     CheckSet,
@@ -52,10 +61,11 @@ def check(
     samples: Set,
     run: Run,
     limits: Limits,
+    bounded: Bounded,
     printing: Printing,
 ) -> None:
     """Run two models on the same samples and show what pruning cost."""
-    del trust_model  # its callback has seen to it
+    del trust_model, bounded  # their callbacks have seen to it
     from onnxprune.studying import check_trial
 
     check_reports(printing, [dense, pruned], checked=True)
@@ -77,10 +87,11 @@ def sweep(
     choice: Choice,
     samples: Set,
     run: Run,
+    bounded: Bounded,
     printing: Printing,
 ) -> None:
     """Run a model with several methods at several sparsities, without writing models."""
-    del trust_model
+    del trust_model, bounded
     from onnxprune.studying import run_sweep
 
     check_reports(printing, [model, choice.recipe], study=True)
@@ -111,9 +122,11 @@ def search(
     run: Run,
     limits: Limits,
     looking: Looking,
+    bounded: Bounded,
     printing: Printing,
 ) -> None:
     """Find the largest sparsity within a budget, and write that model."""
+    del bounded
     from onnxprune.studying import run_search
 
     check_reports(
@@ -155,10 +168,11 @@ def sensitivity(
     choice: Choice,
     samples: Set,
     run: Run,
+    bounded: Bounded,
     printing: Printing,
 ) -> None:
     """Prune each tensor alone at several sparsities and show what that costs."""
-    del trust_model
+    del trust_model, bounded
     from onnxprune.studying import run_sensitivity
 
     check_reports(printing, [model, choice.recipe], study=True)

@@ -10,7 +10,16 @@ import typer
 from onnxprune.api import apply_recipe, run_recipe
 from onnxprune.cli import checks
 from onnxprune.cli.given import calibration_of, checked, pruning_recipe, recipe_of, trial_of
-from onnxprune.cli.groups import Choice, Limits, Looking, Printing, Run, Set, grouped
+from onnxprune.cli.groups import (
+    Bounded,
+    Choice,
+    Limits,
+    Looking,
+    Printing,
+    Run,
+    Set,
+    grouped,
+)
 from onnxprune.cli.meter import Meter
 from onnxprune.cli.options import (
     Checkpoint,
@@ -29,6 +38,7 @@ from onnxprune.cli.options import (
     Quiet,
     Second,
     Sparsity,
+    Timeout,
     TrustModel,
 )
 from onnxprune.cli.recovery import Recovery
@@ -67,9 +77,11 @@ def prune(
     run: Run,
     limits: Limits,
     looking: Looking,
+    bounded: Bounded,
     printing: Printing,
 ) -> None:
     """Prune a model: score its weights, zero the least important, report."""
+    del bounded
     check_reports(
         printing,
         [model, output or default_output(model), choice.recipe],
@@ -99,8 +111,16 @@ def prune(
 
 @app.command(cls=Grouped)
 @grouped
-def inspect(model: Model, printing: Printing, looking: Looking) -> None:
+def inspect(
+    model: Model,
+    timeout: Timeout = None,
+    *,
+    printing: Printing,
+    looking: Looking,
+    bounded: Bounded,
+) -> None:
     """Show a model's weights, zeros and the tensors that cannot be pruned."""
+    del timeout, bounded
     check_reports(printing, [model])
     settings = Settings(
         verify=not looking.no_verify,
@@ -126,15 +146,19 @@ def methods(as_json: Json = False) -> None:
 
 
 @mask.command("export", cls=Grouped)
+@grouped
 def mask_export(
     pruned: Model,
     output: MaskOutput,
     force: Force = False,
     quiet: Quiet = False,
     trust_model: TrustModel = False,
+    timeout: Timeout = None,
+    *,
+    bounded: Bounded,
 ) -> None:
     """Write the mask that a pruned model's zeros make."""
-    del trust_model  # its callback has seen to it
+    del trust_model, timeout, bounded  # their callbacks have seen to it
     from onnxprune.masks import export
 
     made = export(pruned, output, force)
@@ -161,10 +185,11 @@ def mask_apply(
     recovery: Recovery,
     samples: Set,
     run: Run,
+    bounded: Bounded,
     printing: Printing,
 ) -> None:
     """Zero in a model what a mask found on another does not keep."""
-    del trust_model
+    del trust_model, bounded
     recipe = recipe_of(Choice(), recovery=recovery)
     calibration = calibration_of(samples, run, recipe.seed)
     check_reports(printing, [model, output or default_output(model), masks])
@@ -182,14 +207,18 @@ def mask_apply(
 
 
 @mask.command("compare", cls=Grouped)
+@grouped
 def mask_compare(
     first: First,
     second: Second,
     as_json: Json = False,
     trust_model: TrustModel = False,
+    timeout: Timeout = None,
+    *,
+    bounded: Bounded,
 ) -> None:
     """Compare two masks layer by layer: ratios, and whether the same weights stay."""
-    del trust_model
+    del trust_model, timeout, bounded
     from onnxprune.cli.console import make_console
     from onnxprune.comparing import compare
     from onnxprune.report.as_json import comparison_to_json

@@ -23,7 +23,9 @@ from onnxprune.cli.options import (
     Json,
     Layer,
     Loss,
+    MaxAmplification,
     MaxLayerSparsity,
+    MemoryLimit,
     MinKept,
     MinSize,
     NoVerify,
@@ -36,6 +38,7 @@ from onnxprune.cli.options import (
     Schedule,
     Seed,
     Steps,
+    Timeout,
     TrustModel,
 )
 
@@ -77,6 +80,14 @@ class Printing:
     as_json: Json = False
     report: Reports = None
     quiet: Quiet = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """What a file may take besides time; the options' callbacks have seen to it."""
+
+    memory_limit: MemoryLimit = None
+    max_amplification: MaxAmplification = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +155,7 @@ class Run:
     batch: Annotated[
         int | None, running(metavar="N", help="Samples at once; found by default.")
     ] = None
-    timeout: Annotated[
-        float | None, running(metavar="S", help="Seconds for one answer; 300.")
-    ] = None
+    timeout: Timeout = None
     task: Annotated[
         str | None,
         running(metavar="auto|classes|values", help="What the outputs are; auto."),

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+from onnxprune.bounds import limit
+
 what = partial(typer.Option, rich_help_panel="What to prune")
 how = partial(typer.Option, rich_help_panel="Method")
 measuring = partial(typer.Option, rich_help_panel="Measuring")
 where = partial(typer.Option, rich_help_panel="Files")
 reports = partial(typer.Option, rich_help_panel="Reports")
+limiting = partial(typer.Option, rich_help_panel="Limits")
 
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="An ONNX file, TorchScript or a .pt2.")
@@ -98,6 +101,52 @@ def _trust(wanted: bool) -> bool:
     return wanted
 
 
+def _timeout(seconds: float | None) -> float | None:
+    """Let libraries take so long from now on."""
+    limit(timeout=seconds)
+    return seconds
+
+
+def _memory_limit(size: str | None) -> str | None:
+    """Let child processes take so much memory from now on."""
+    limit(memory_limit=size)
+    return size
+
+
+def _max_amplification(times: float | None) -> float | None:
+    """Let files claim so many times what they hold from now on."""
+    limit(max_amplification=times)
+    return times
+
+
+Timeout = Annotated[
+    float | None,
+    limiting(
+        "--timeout",
+        metavar="S",
+        callback=_timeout,
+        help="Seconds that a library may take: 60 to look at a model, 300 for one answer.",
+    ),
+]
+MemoryLimit = Annotated[
+    str | None,
+    limiting(
+        "--memory-limit",
+        metavar="SIZE",
+        callback=_memory_limit,
+        help="What a child process may take, such as 32G: 16G to look at a model, "
+        "the machine's memory to run one.",
+    ),
+]
+MaxAmplification = Annotated[
+    float | None,
+    limiting(
+        "--max-amplification",
+        metavar="N",
+        callback=_max_amplification,
+        help="Refuse files that claim N times their bytes: 8; packed or sparse ones 100.",
+    ),
+]
 TrustModel = Annotated[
     bool,
     where(

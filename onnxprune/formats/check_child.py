@@ -1,7 +1,7 @@
 """Runs as a process of its own: lets onnx.checker or ONNX Runtime look at a model.
 
-Started as a script, with `checker` (a skeleton comes on standard input) or `runtime PATH`;
-answers with one line of JSON. It imports nothing of the package.
+Started as a script with the bytes of memory that it may take, and `checker` (a skeleton comes on
+standard input) or `runtime PATH`; answers with one line of JSON. It imports nothing of the package.
 """
 
 import contextlib
@@ -11,19 +11,20 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
+from typing import Any
 
-MEMORY = 16 << 30
 PR_SET_PDEATHSIG = 1
 
 
-def restrict() -> None:
+def restrict(memory: int) -> None:
     """Die with the parent, leave no core file, write no file, take no endless memory."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for kind, limit in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_AS, MEMORY),
+        (resource.RLIMIT_AS, memory),
     ):
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(kind, (limit, limit))
@@ -33,11 +34,16 @@ def check(skeleton: bytes) -> dict[str, object]:
     """Ask onnx.checker about a skeleton, and infer the shapes of its values."""
     import onnx
 
-    objection = None
+    objection: str | None = None
+    unknown: list[object] = []
     try:
         onnx.checker.check_model(skeleton, full_check=True)
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever it raises is its objection
         objection = str(error)
+        with contextlib.suppress(Exception):
+            unknown = next(unknown_operators(onnx.ModelProto.FromString(skeleton)), [])
     shapes: dict[str, list[int | None]] = {}
     with contextlib.suppress(Exception):
         model = onnx.shape_inference.infer_shapes(onnx.ModelProto.FromString(skeleton))
@@ -48,7 +54,27 @@ def check(skeleton: bytes) -> dict[str, object]:
                     dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
                     for dim in value.type.tensor_type.shape.dim
                 ]
-    return {"objection": objection, "shapes": shapes}
+    return {"objection": objection, "unknown": unknown, "shapes": shapes}
+
+
+def unknown_operators(model: Any) -> Iterator[list[object]]:
+    """Find operators of ONNX's own that the model's opset does not have, with that opset."""
+    import onnx
+
+    own = ("", "ai.onnx")
+    local = {function.name for function in model.functions if function.domain in own}
+    for body in (model, *model.functions):
+        versions = {each.domain: each.version for each in body.opset_import}
+        version = versions.get("", versions.get("ai.onnx", 0))
+        waiting = [*(model.graph.node if body is model else body.node)]
+        while waiting:
+            node = waiting.pop()
+            known = node.op_type in local or onnx.defs.has(node.op_type, version, "")
+            if node.domain in own and version and not known:
+                yield [node.op_type, version]
+            for attribute in node.attribute:
+                for graph in (attribute.g, *attribute.graphs):
+                    waiting += graph.node
 
 
 def run(path: str) -> dict[str, object]:
@@ -58,6 +84,8 @@ def run(path: str) -> dict[str, object]:
     onnxruntime.set_default_logger_severity(4)
     try:
         onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever it raises is its objection
         return {"objection": str(error)}
     return {"objection": None}
@@ -67,8 +95,8 @@ def main() -> None:
     """Do what the command line says and answer on the real standard output."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries print banners
-    restrict()
-    result = check(sys.stdin.buffer.read()) if sys.argv[1] == "checker" else run(sys.argv[2])
+    restrict(int(sys.argv[1]))
+    result = check(sys.stdin.buffer.read()) if sys.argv[2] == "checker" else run(sys.argv[3])
     answer.write(json.dumps(result))
     answer.close()
 

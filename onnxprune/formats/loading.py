@@ -1,8 +1,8 @@
-"""Opens a model file of whatever form: what it is is told by its content, never by its name."""
+"""Opens a model file of whatever form: what it is is told by its content, and a name that says otherwise is refused."""
 
 from pathlib import Path
 
-from onnxprune.errors import UsageError, about
+from onnxprune.errors import InputError, UnsupportedError, UsageError, about
 from onnxprune.formats.files import open_regular
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
 from onnxprune.formats.torch_archive import MAGIC
@@ -22,9 +22,22 @@ def load_model(path: Path, allow_hardlinks: bool = False) -> Model:
         path: an ONNX file, TorchScript, or an exported program.
         allow_hardlinks: whether external data may have more than one name.
     """
-    if is_archive(path):
+    archive = is_archive(path)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UnsupportedError(
+            "its name is not UTF-8, and no library could open it", "rename it"
+        ) from error
+    if archive:
         return load_torch(path)
-    return load_onnx(path, allow_hardlinks=allow_hardlinks)
+    model = load_onnx(path, allow_hardlinks=allow_hardlinks)
+    if path.suffix.lower() in OF_TORCH:
+        model.close()
+        raise InputError(
+            f"an ONNX model under a name with {path.suffix}", "rename it to .onnx"
+        )
+    return model
 
 
 def is_archive(path: Path) -> bool:

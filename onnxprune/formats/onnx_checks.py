@@ -1,7 +1,11 @@
 """Refuses files that are no ONNX model, and graphs that contradict themselves."""
 
+import math
+from collections.abc import Iterator
+
 import onnx
 
+from onnxprune.bounds import refuse_amplified
 from onnxprune.errors import (
     InputError,
     LimitError,
@@ -10,7 +14,8 @@ from onnxprune.errors import (
     UnsupportedError,
 )
 from onnxprune.formats.files import SourceFile
-from onnxprune.formats.onnx_graph import Graph, Scope
+from onnxprune.formats.onnx_graph import Graph, Scope, node_label
+from onnxprune.formats.onnx_types import BITS, NAMES
 from onnxprune.formats.wire import read_exactly
 
 KNOWN: tuple[tuple[tuple[bytes, ...], OnnxpruneError], ...] = (
@@ -44,6 +49,9 @@ KNOWN: tuple[tuple[tuple[bytes, ...], OnnxpruneError], ...] = (
     ),
 )
 CALL_DEPTH = 100
+AMPLIFICATION = 100
+"""Sparse tensors may stand for so many times the bytes that there are: fewer zeros are no gain."""
+
 INLINED_NODES = 200_000
 
 
@@ -80,6 +88,58 @@ def check_graph(graph: Graph) -> None:
         raise InputError("the graph has no outputs")
     _check_opsets(graph)
     _check_functions(graph)
+    for scope in graph.scopes:
+        _check_nodes(scope)
+
+
+def check_sparse(graph: Graph, present: int) -> None:
+    """Refuse sparse tensors that would be of an absurd size once a library unpacks them.
+
+    Args:
+        graph: of the model.
+        present: the bytes of its files.
+    """
+    sizes = [dense_bytes(sparse) for sparse in _sparse_tensors(graph)]
+    refuse_amplified("sparse tensors expand to", sum(sizes), present, AMPLIFICATION)
+
+
+def dense_bytes(sparse: onnx.SparseTensorProto) -> int:
+    """Return the bytes of a sparse tensor's values and zeros."""
+    width = max(BITS[NAMES[sparse.values.data_type]], 8) // 8
+    return math.prod(max(int(size), 0) for size in sparse.dims) * width
+
+
+def _sparse_tensors(graph: Graph) -> Iterator[onnx.SparseTensorProto]:
+    for scope in graph.scopes:
+        yield from getattr(scope.body, "sparse_initializer", ())
+        for node in scope.nodes:
+            for attribute in node.attribute:
+                if attribute.HasField("sparse_tensor"):
+                    yield attribute.sparse_tensor
+                yield from attribute.sparse_tensors
+
+
+def _check_nodes(scope: Scope) -> None:
+    """Refuse nodes of one name, and attributes that take the value of a function's."""
+    names: set[str] = set()
+    outermost = scope
+    while outermost.parent is not None:
+        outermost = outermost.parent
+    inside = outermost.prefix.startswith("function:")
+    for node in scope.nodes:
+        if node.name in names and not inside:
+            raise InputError(
+                f"two nodes are named '{scope.prefix}{node.name}'",
+                "no runtime takes that; a node may also have no name",
+            )
+        if node.name:
+            names.add(node.name)
+        for attribute in node.attribute:
+            if attribute.ref_attr_name and not inside:
+                raise InputError(
+                    f"'{scope.prefix}{node_label(node)}': attribute '{attribute.name}' refers to"
+                    f" '{attribute.ref_attr_name}' of a function, but is in none"
+                )
 
 
 def _check_opsets(graph: Graph) -> None:

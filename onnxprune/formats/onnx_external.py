@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnxprune.errors import InputError, LimitError, OnnxpruneError
+from onnxprune.bounds import refuse_amplified
+from onnxprune.errors import InputError, OnnxpruneError
 from onnxprune.formats.files import SourceFile, open_external, open_regular
 from onnxprune.formats.onnx_tensor import TensorRecord
 from onnxprune.formats.onnx_types import check_record, element_count, needed_bytes, type_name
 from onnxprune.formats.wire import read_exactly
 
 Address = tuple[int, ...]
-AMPLIFICATION_LIMIT = 8
-AMPLIFICATION_FREE = 1 << 26
+AMPLIFICATION = 8
+"""Tensors may claim so many times the bytes that their files have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,7 @@ def resolve(
                 error.message = f"'{record.name}': {error.message}"
             raise
     present = sum({id(file): file.size for file in files.values()}.values())
-    if declared > AMPLIFICATION_FREE and declared > AMPLIFICATION_LIMIT * present:
-        raise LimitError(
-            f"the tensors claim {declared / 2**30:.1f} GiB of {present / 2**20:.0f} MiB of data"
-            f" (more than {AMPLIFICATION_LIMIT} times)"
-        )
+    refuse_amplified("the tensors make", declared, present, AMPLIFICATION)
     return offsets
 
 

@@ -12,7 +12,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from onnxprune.errors import InputError, LimitError, OnnxpruneError
 from onnxprune.formats.files import SourceFile, open_regular
-from onnxprune.formats.onnx_checks import check_graph, sniff
+from onnxprune.formats.onnx_attributes import check_attributes
+from onnxprune.formats.onnx_checks import check_graph, check_sparse, sniff
 from onnxprune.formats.onnx_data import Quantization, StoredTensor
 from onnxprune.formats.onnx_external import Places, resolve
 from onnxprune.formats.onnx_graph import Constant, Graph
@@ -182,6 +183,8 @@ def load_onnx(
             )
         places = Places(data_files or {}, allow_hardlinks)
         model.offsets = resolve(source, found.tensors, opened, places)
+        check_sparse(graph, sum(file.size for file in model.all_files()))
+        check_attributes(graph)
         _survey(model)
     except OnnxpruneError:
         for file in {source, *opened.values()}:

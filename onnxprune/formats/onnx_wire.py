@@ -93,6 +93,7 @@ class _Walk:
         self.node_limit = node_limit
         self.nodes = self.messages = 0
         self.unknown = 0
+        self.twice = ""
         self.tensors: dict[tuple[int, ...], TensorRecord] = {}
         whole = Frame(None, 0, 0, reader.size)
         self.stack = [_Message("model", 0, 0, whole, (), 0, 0)]
@@ -106,6 +107,7 @@ class _Walk:
             self.stack.pop()
             content = self._close(message)
             if not self.stack:
+                self._refuse_twice()
                 return (
                     content if content is not None else self.reader.bytes(0, self.reader.size)
                 )
@@ -145,10 +147,7 @@ class _Walk:
         index = message.counts.get(number, 0)
         message.counts[number] = index + 1
         if index and (message.kind, number) in SINGLE:
-            raise InputError(
-                f"the field '{kind}' of a {message.kind} appears twice",
-                "are these two models in one file?",
-            )
+            self.twice = self.twice or f"the field '{kind}' of a {message.kind} appears twice"
         self.messages += 1
         if self.messages > 10 * self.node_limit:
             raise LimitError(f"the model has more than {10 * self.node_limit:,} parts")
@@ -171,6 +170,11 @@ class _Walk:
             raise LimitError("the model is nested too deeply (about 30 levels of subgraphs)")
         start = frame.start
         self.stack.append(_Message(kind, number, begin, frame, address, start, start))
+
+    def _refuse_twice(self) -> None:
+        """Refuse what protobuf would merge, once nothing in it is over a limit."""
+        if self.twice:
+            raise InputError(self.twice, "are these two models in one file?")
 
     def _replace(
         self, parent: _Message, number: int, begin: int, content: bytes, end: int

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from struct import Struct, pack
 
+from onnxprune.bounds import refuse_amplified
 from onnxprune.errors import InputError, LimitError, UnsafeError
 from onnxprune.formats.files import SourceFile
 from onnxprune.formats.wire import read_exactly
@@ -21,8 +22,8 @@ DESCRIBED = 0x8
 """The bit of a member's flags that says that its checksum stands behind it, too."""
 
 AMPLIFICATION = 100
-SMALL = 1 << 26
-"""An archive that unpacks to this many bytes is no bomb."""
+READ_LIMIT = 1 << 26
+"""One member that is read whole may take so many bytes."""
 
 MEMBERS = 1_000_000
 LOCAL = Struct("<4s5H3I2H")
@@ -90,7 +91,7 @@ class TorchArchive:
             spans.append((info.header_offset, max(ends), name))
         _check_overlaps(spans, self._zip.start_dir)
 
-    def read(self, name: str, limit: int = SMALL) -> bytes:
+    def read(self, name: str, limit: int = READ_LIMIT) -> bytes:
         """Return the bytes of a member, which is not larger than a limit."""
         info = self._infos[name]
         if info.file_size > limit:
@@ -164,11 +165,7 @@ def _check_names(infos: list[zipfile.ZipInfo]) -> None:
 
 def _check_sizes(infos: list[zipfile.ZipInfo], size: int) -> None:
     total = sum(info.file_size for info in infos)
-    if total > max(SMALL, AMPLIFICATION * size):
-        raise LimitError(
-            f"the archive unpacks to {total:,} bytes from {size:,}"
-            f" (at most {AMPLIFICATION} times as many)"
-        )
+    refuse_amplified("the archive unpacks to", total, size, AMPLIFICATION)
 
 
 def _check_overlaps(spans: list[tuple[int, int, str]], limit: int) -> None:

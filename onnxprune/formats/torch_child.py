@@ -1,6 +1,6 @@
 """Runs as a process of its own: loads a file of torch's, which runs what the file says.
 
-Started as a module with what to do, a file and the rest; answers with one line of JSON.
+Started as a module with the bytes of memory that it may take, what to do, a file and the rest; answers with one line of JSON.
 """
 
 import contextlib
@@ -15,16 +15,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-MEMORY = 64 << 30
 PR_SET_PDEATHSIG = 1
 NEW_NET, NEW_USER = 0x40000000, 0x10000000
 
 
-def restrict(writing: bool) -> None:
+def restrict(writing: bool, memory: int) -> None:
     """Die with the parent, leave no core file, take no endless memory; write only if asked."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    limits = [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MEMORY)]
+    limits = [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, memory)]
     if not writing:
         limits.append((resource.RLIMIT_FSIZE, 0))
     for kind, limit in limits:
@@ -118,10 +117,9 @@ def main() -> None:
     """Do what the command line says and answer on the real standard output."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a file prints when it is loaded is no answer
-    command, path, kind, *more = sys.argv[1:]
-    restrict(
-        writing=kind == "program" or command == "export"
-    )  # its temporary files are written
+    memory, command, path, kind, *more = sys.argv[1:]
+    writing = kind == "program" or command == "export"  # their temporary files are written
+    restrict(writing, int(memory))
     leave_network()
     try:
         result = COMMANDS[command](Path(path), kind == "program", *more)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onnxprune.errors import InputError, LimitError
-from onnxprune.formats.children import Watch, lacks_memory
-from onnxprune.formats.verify import first_words
+from onnxprune.bounds import bounds
+from onnxprune.errors import InputError, LibraryError, LimitError
+from onnxprune.formats.deaths import NO_MEMORY, Watch, no_memory
+from onnxprune.formats.verify import first_words, signal_name
 from onnxprune.types import Layout
 
 TIMEOUT = 300.0
+MEMORY = 64 << 30
 CHILD = "onnxprune.formats.torch_child"
 WHERE = re.compile(r"^The above operation failed.*|^Traceback.*|^\w*Error: ", re.DOTALL)
 
@@ -68,30 +70,36 @@ def survey(path: Path, program: bool) -> Survey:
 def ask(command: str, path: Path, program: bool, *more: str) -> dict[str, Any]:
     """Let the child do something with a file, and return its answer."""
     words = [command, str(path), "program" if program else "script", *more]
-    watch = Watch()
+    timeout, watch = bounds().seconds(TIMEOUT), Watch(bounds().bytes(MEMORY))
     child = subprocess.Popen(
-        [sys.executable, "-P", "-W", "ignore", "-m", CHILD, *words],
+        [sys.executable, "-P", "-W", "ignore", "-m", CHILD, str(watch.memory), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
     try:
-        output, _ = child.communicate(timeout=TIMEOUT)
+        output, _ = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired as error:
-        raise LimitError(f"torch took more than {TIMEOUT:.0f} s on this model") from error
+        raise LimitError(
+            f"torch took more than {timeout:g} s on this model", "--timeout gives it more"
+        ) from error
     finally:
         if child.poll() is None:
             child.kill()
             child.communicate()
+    if watch.lacked_memory(child.returncode):
+        raise no_memory("torch", watch.memory)
     if child.returncode < 0:
-        raise watch.death("torch", child.returncode)
+        raise LibraryError(f"torch died of {signal_name(-child.returncode)} on this model")
     try:
         answer: dict[str, Any] = json.loads(output)
     except ValueError as error:
-        raise watch.death("torch", child.returncode) from error
-    if lacks_memory(answer.get("objection", "")):
-        raise LimitError("torch needs more memory than there is for this model")
+        raise LibraryError(
+            f"torch ended with code {child.returncode} on this model"
+        ) from error
     if "objection" in answer:
+        if NO_MEMORY.search(answer["objection"]):
+            raise no_memory("torch", watch.memory)
         raise InputError(f"torch refuses it: {_said(answer['objection'])}")
     return answer
 

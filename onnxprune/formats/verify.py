@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -9,11 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnxprune.errors import InputError, LibraryError, LimitError
-from onnxprune.formats.children import Watch, lacks_memory
+from onnxprune.bounds import bounds
+from onnxprune.errors import InputError, LibraryError, LimitError, UnsupportedError
+from onnxprune.formats.deaths import NO_MEMORY, Watch, no_memory
 
 CHILD = Path(__file__).with_name("check_child.py")
+CHECKER, RUNTIME = "onnx.checker", "ONNX Runtime"
 TIMEOUT = 60.0
+MEMORY = 16 << 30
 SKIP = "--no-verify skips it"
 NO_KERNEL = "NOT_IMPLEMENTED"
 """What ONNX Runtime says of a valid model that this machine has no code for."""
@@ -35,7 +39,7 @@ class Verification:
         self.model = model
         self._answer: dict[str, Any] = {}
         self._failure: Exception | None = None
-        self._child = _start("checker")
+        self._child = Child(CHECKER, "checker")
         self._thread = threading.Thread(target=self._ask, args=(skeleton,), daemon=True)
         self._thread.start()
 
@@ -49,33 +53,90 @@ class Verification:
         if objection is None:
             return Verdict("onnx.checker accepts it", (), shapes)
         words = first_words(objection)
-        runtime = _communicate(_start("runtime", str(self.model)), b"", "ONNX Runtime")
-        refusal = runtime["objection"]
+        try:
+            refusal = Child(RUNTIME, "runtime", str(self.model)).ask(b"")["objection"]
+        except LibraryError as death:
+            raise InputError(f"the model is not valid: {words}", death.message) from death
         if refusal is not None and NO_KERNEL in refusal:
-            warning = f"onnx.checker objects, ONNX Runtime cannot run it here: {words}"
+            warning = f"onnx.checker objects, {RUNTIME} cannot run it here: {words}"
             return Verdict("onnx.checker objects", (warning,), shapes)
-        if refusal is not None and lacks_memory(refusal):
-            raise LimitError(
-                "ONNX Runtime needs more memory than there is for this model", SKIP
-            )
         if refusal is not None:
-            raise InputError(
-                f"the model is not valid: {words}",
-                f"ONNX Runtime refuses it, too: {first_words(refusal)}",
-            )
-        warning = f"onnx.checker objects, ONNX Runtime accepts the model: {words}"
-        return Verdict("ONNX Runtime accepts it, onnx.checker objects", (warning,), shapes)
+            raise self._refused(words, f"{RUNTIME} refuses it, too: {first_words(refusal)}")
+        warning = f"onnx.checker objects, {RUNTIME} accepts the model: {words}"
+        return Verdict(f"{RUNTIME} accepts it, onnx.checker objects", (warning,), shapes)
 
     def stop(self) -> None:
         """End the child if it still runs."""
-        self._child.kill()
+        self._child.stop()
         self._thread.join()
 
     def _ask(self, skeleton: bytes) -> None:
         try:
-            self._answer = _communicate(self._child, skeleton, "onnx.checker")
+            self._answer = self._child.ask(skeleton)
         except (LibraryError, LimitError) as error:
             self._failure = error
+
+    def _refused(self, words: str, hint: str) -> InputError | UnsupportedError:
+        if self._answer["unknown"]:
+            operator, version = self._answer["unknown"]
+            return UnsupportedError(f"operator '{operator}' is not in opset {version}", hint)
+        return InputError(f"the model is not valid: {words}", hint)
+
+
+class Child:
+    """A process in which a library looks at a model.
+
+    Args:
+        who: the library, for messages.
+        words: what the process is to do.
+    """
+
+    def __init__(self, who: str, *words: str) -> None:
+        self.who = who
+        self.timeout = bounds().seconds(TIMEOUT)
+        self._watch = Watch(bounds().bytes(MEMORY))
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(CHILD), str(self._watch.memory), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def stop(self) -> None:
+        """End the process if it still runs."""
+        self._process.kill()
+
+    def ask(self, data: bytes) -> dict[str, Any]:
+        """Give the process what it reads, and return what it answers."""
+        try:
+            output, said = self._process.communicate(data, self.timeout)
+        except subprocess.TimeoutExpired as error:
+            self._process.kill()
+            self._process.communicate()
+            raise LimitError(
+                f"{self.who} took more than {self.timeout:g} s on this model",
+                f"--timeout gives it more, {SKIP}",
+            ) from error
+        code = self._process.returncode
+        try:
+            answer: dict[str, Any] = json.loads(output) if code >= 0 else {}
+        except json.JSONDecodeError:
+            answer = {}
+        if not answer and self._watch.lacked_memory(code, said.decode(errors="replace")):
+            raise no_memory(self.who, self._watch.memory, hint=SKIP)
+        if not answer:
+            how = f"died of {signal_name(-code)}" if code < 0 else f"ended with code {code}"
+            raise LibraryError(f"{self.who} {how} on this model", SKIP)
+        objection = answer["objection"] or ""
+        if NO_MEMORY.search(objection):
+            raise no_memory(self.who, self._watch.memory, first_words(objection), SKIP)
+        return answer
+
+
+def signal_name(number: int) -> str:
+    """Return what a signal is called; not all of them have a name."""
+    names = {each.value: each.name for each in signal.Signals}
+    return names.get(number, f"signal {number}")
 
 
 def first_words(text: str) -> str:
@@ -83,31 +144,3 @@ def first_words(text: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     plain = re.sub(r"\S*/\S+/\S+", "", plain)
     return " ".join(plain.split())[:160] or "no reason given"
-
-
-def _start(*arguments: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-P", str(CHILD), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def _communicate(child: "subprocess.Popen[bytes]", data: bytes, who: str) -> dict[str, Any]:
-    watch = Watch()
-    try:
-        output, _ = child.communicate(data, TIMEOUT)
-    except subprocess.TimeoutExpired as error:
-        child.kill()
-        child.communicate()
-        raise LimitError(
-            f"{who} took more than {TIMEOUT:.0f} s on this model", SKIP
-        ) from error
-    if child.returncode < 0:
-        raise watch.death(who, child.returncode, hint=SKIP)
-    try:
-        answer: dict[str, Any] = json.loads(output)
-    except ValueError as error:
-        raise watch.death(who, child.returncode, hint=SKIP) from error
-    return answer

@@ -12,6 +12,7 @@ from typing import IO
 
 import numpy as np
 
+from onnxprune.bounds import refuse_amplified
 from onnxprune.errors import InputError, LimitError, UnsafeError, UnsupportedError
 from onnxprune.samples.files import check_regular, hash_files, reading
 from onnxprune.samples.header import PICKLE, Header, check_length, read_header
@@ -221,11 +222,7 @@ def _row_bytes(member: Member) -> int:
 
 def _refuse_bomb(name: str, member: Member) -> None:
     packed, unpacked = member.info.compress_size, member.info.file_size
-    if unpacked > BOMB_SIZE and unpacked > packed * BOMB_RATIO:
-        raise LimitError(
-            f"'{name}' unpacks to {unpacked:,} bytes from {packed:,}",
-            "store it uncompressed if it is meant to",
-        )
+    refuse_amplified(f"'{name}' unpacks to", unpacked, packed, BOMB_RATIO, BOMB_SIZE)
 
 
 def _data_start(path: Path, info: zipfile.ZipInfo) -> int:

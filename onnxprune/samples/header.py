@@ -9,6 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from onnxprune.bounds import refuse_amplified
 from onnxprune.errors import InputError, UnsafeError
 from onnxprune.samples.table import Spec
 
@@ -19,6 +20,9 @@ PICKLE = b"\x80"
 HEADER_LIMIT = 1 << 16
 SIZE_LIMIT = 1 << 50
 DIMENSIONS = 64
+AMPLIFICATION = 8
+"""What claims so many times the bytes that are there was not just cut short."""
+
 KEYS = {"descr", "fortran_order", "shape"}
 MISREAD = (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError)
 
@@ -68,6 +72,7 @@ def read_header(stream: IO[bytes], name: str) -> Header:
 
 def check_length(header: Header, found: int, name: str) -> None:
     """Refuse an array whose values are not as many as its header says."""
+    refuse_amplified(f"'{name}' makes", header.bytes, found, AMPLIFICATION)
     if found != header.bytes:
         raise InputError(f"'{name}' has {found:,} bytes, its shape needs {header.bytes:,}")
 

@@ -1,8 +1,9 @@
 """Runs as a process of its own: ONNX Runtime sessions that its parent opens, feeds and times.
 
-Started as a script with the descriptor of a socket. It imports nothing of the package, unless torch
-has to run a file, so that whatever happens here is the runtime's doing. Each message is a length, a JSON header and the
-bytes of the arrays that the header lists; weights come as the descriptor of their memory.
+Started as a script with the descriptor of a socket and the bytes of memory that it may take. It
+imports nothing of the package, unless torch has to run a file, so that whatever happens here is the
+runtime's doing. Each message is a length, a JSON header and the bytes of the arrays that the header
+lists; weights come as the descriptor of their memory.
 """
 
 import contextlib
@@ -32,8 +33,9 @@ ERROR, FATAL = 3, 4
 class Sessions:
     """The open sessions by key, and the commands that the parent may send."""
 
-    def __init__(self, link: socket.socket) -> None:
+    def __init__(self, link: socket.socket, memory: int) -> None:
         self.link = link
+        self.memory = memory
         self.sessions: dict[str, Any] = {}
 
     def open(self, header: dict[str, Any], arrays: dict[str, Array]) -> dict[str, Any]:
@@ -44,6 +46,7 @@ class Sessions:
         if header["device"] == "cuda":
             # What keeps it from the GPU is only logged; the parent reads it there.
             onnxruntime.set_default_logger_severity(ERROR)
+        self._bound(cuda)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = header["threads"]
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -73,6 +76,7 @@ class Sessions:
 
         from onnxprune.trials.torch_session import TorchSession
 
+        self._bound(header["device"] != "cpu" and _sees_gpu())
         session = TorchSession(
             header["path"],
             header["program"],
@@ -115,6 +119,12 @@ class Sessions:
         self.sessions.pop(header["key"], None)
         gc.collect()
         return {}
+
+    def _bound(self, gpu: bool) -> None:
+        """Take no endless memory; a GPU's driver reserves more addresses than that, unused."""
+        if not gpu:
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_AS, (self.memory, self.memory))
 
 
 def _wants_cuda(device: str) -> bool:
@@ -205,7 +215,7 @@ def main() -> None:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     link = socket.socket(fileno=int(sys.argv[1]))
-    sessions = Sessions(link)
+    sessions = Sessions(link, int(sys.argv[2]))
     onnxruntime.set_default_logger_severity(FATAL)
     while True:
         header, arrays = _read(link)

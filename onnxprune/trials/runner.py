@@ -15,22 +15,35 @@ from typing import Any
 
 import numpy as np
 
-from onnxprune.errors import InputError, LibraryError, LimitError, UnsupportedError, UsageError
-from onnxprune.formats.children import Watch, lacks_memory
+from onnxprune.bounds import bounds, machine_memory
+from onnxprune.errors import (
+    InputError,
+    LibraryError,
+    LimitError,
+    OnnxpruneError,
+    UnsupportedError,
+    UsageError,
+)
+from onnxprune.formats.deaths import NO_MEMORY, Watch, no_memory
 from onnxprune.formats.scratch import scratch_file
-from onnxprune.formats.verify import NO_KERNEL, first_words
+from onnxprune.formats.verify import NO_KERNEL, first_words, signal_name
 from onnxprune.outcomes import Place
 from onnxprune.threads import worker_count
 from onnxprune.types import Array
 
 CHILD = Path(__file__).with_name("child.py")
 TIMEOUT = 300.0
+LEAST_MEMORY = 16 << 30
+"""A process may take the machine's memory, and on small machines this much of addresses."""
+
 DEVICES = ("auto", "cpu", "cuda")
 CPU = "CPUExecutionProvider"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 ROUNDS = (5, 1001)
 ONNX_RUNTIME, TORCH = "ONNX Runtime", "torch"
 SECONDS = 1.0
+RUNNING = "cannot run the model on these data"
+LESS = "--batch 1 needs the least"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +85,25 @@ class Runner:
 
     Args:
         device: `auto`, `cpu` or `cuda`.
-        timeout: seconds that one answer may take.
+        timeout: seconds that one answer may take; None is what `--timeout` says.
     """
 
-    def __init__(self, device: str = "auto", timeout: float = TIMEOUT) -> None:
+    def __init__(self, device: str = "auto", timeout: float | None = None) -> None:
         if device not in DEVICES:
             raise UsageError(f"--device is one of {', '.join(DEVICES)}, not '{device}'")
         self.device = device
-        self.timeout = timeout
+        self.timeout = bounds().seconds(TIMEOUT) if timeout is None else timeout
         self.place: Place | None = None
         self.idle_gpu = False
         self.engine = ONNX_RUNTIME
         self._said = scratch_file()
-        self._watch = Watch()
         ours, theirs = socket.socketpair()
         self._link = ours
+        self._watch = Watch(bounds().bytes(max(LEAST_MEMORY, machine_memory())))
+        memory = str(self._watch.memory)
         with theirs:
             self._child = subprocess.Popen(
-                [sys.executable, "-P", str(CHILD), str(theirs.fileno())],
+                [sys.executable, "-P", str(CHILD), str(theirs.fileno()), memory],
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,
                 stderr=self._said,
@@ -129,7 +143,7 @@ class Runner:
             command["path"] = str(model)
         answer, _ = self._ask(command, arrays, memory if weights else None)
         if "error" in answer:
-            raise _refusal(answer, self.engine)
+            raise self._failure(answer, "refuses the model")
         provider = answer["provider"]
         if isinstance(model, TorchFile):
             if self.device == "cuda" and provider == "cpu":
@@ -149,7 +163,7 @@ class Runner:
         """Run one batch; outputs that are no tensors are left out."""
         answer, outputs = self._ask({"command": "run", "key": key}, feeds)
         if "error" in answer:
-            raise _failure(answer, self.engine)
+            raise self._failure(answer, RUNNING)
         return outputs
 
     def time(self, keys: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, list[float]]:
@@ -163,7 +177,7 @@ class Runner:
         }
         answer, _ = self._ask(command, feeds)
         if "error" in answer:
-            raise _failure(answer, self.engine)
+            raise self._failure(answer, RUNNING)
         times: dict[str, list[float]] = answer["times"]
         return times
 
@@ -203,8 +217,8 @@ class Runner:
                 outputs[name] = np.frombuffer(data, np.dtype(dtype)).reshape(shape)
         except TimeoutError as error:
             self._child.kill()
-            raise LibraryError(
-                f"{self.engine} gave no answer in {self.timeout:.0f} s on this model",
+            raise LimitError(
+                f"{self.engine} gave no answer in {self.timeout:g} s on this model",
                 "--timeout gives it more",
             ) from error
         except (OSError, EOFError) as error:
@@ -237,9 +251,24 @@ class Runner:
         return data
 
     def _death(self) -> LibraryError | LimitError:
-        code, reason = self._child.wait(), self._reason()
-        hint = f"it said: {reason}" if reason else None
-        return self._watch.death(self.engine, code, reason, hint)
+        code = self._child.wait()
+        how = f"of {signal_name(-code)}" if code < 0 else f"with code {code}"
+        reason = self._reason()
+        if self._watch.lacked_memory(code, reason):
+            return no_memory(self.engine, self._watch.memory, hint=LESS)
+        return LibraryError(
+            f"{self.engine} died {how} on this model", f"it said: {reason}" if reason else None
+        )
+
+    def _failure(self, answer: dict[str, Any], what: str) -> OnnxpruneError:
+        """Return the error that an answer is, which says what could not be done."""
+        text, engine = answer["error"], self.engine
+        words = _words(text)
+        if NO_MEMORY.search(f"{answer['kind']} {text}"):
+            return no_memory(engine, self._watch.memory, words, LESS)
+        if NO_KERNEL in text or answer["kind"] == "NotImplemented":
+            return UnsupportedError(f"{engine} cannot run the model here: {words}")
+        return InputError(f"{engine} {what}: {words}")
 
     def _reason(self) -> str:
         """Return the last thing that the libraries printed, without what leads up to it."""
@@ -263,26 +292,3 @@ def make_memory(size: int) -> int:
 def _words(text: str) -> str:
     """Return what ONNX Runtime says, without the codes in front of it."""
     return first_words(re.sub(r"\[ONNXRuntimeError\] : \d+ : ", "", text))
-
-
-def _refusal(
-    answer: dict[str, Any], engine: str
-) -> InputError | LimitError | UnsupportedError:
-    words = _words(answer["error"])
-    if lacks_memory(answer["error"]) or answer["kind"] == "MemoryError":
-        return LimitError(f"{engine} needs more memory than there is for this model")
-    if NO_KERNEL in answer["error"] or answer["kind"] == "NotImplemented":
-        return UnsupportedError(f"{engine} cannot run the model here: {words}")
-    return InputError(f"{engine} refuses the model: {words}")
-
-
-def _failure(
-    answer: dict[str, Any], engine: str
-) -> InputError | LimitError | UnsupportedError:
-    text = answer["error"]
-    words = _words(text)
-    if lacks_memory(text) or answer["kind"] == "MemoryError":
-        return LimitError(f"{engine} ran out of memory: {words}", "--batch 1 needs the least")
-    if NO_KERNEL in text or answer["kind"] == "NotImplemented":
-        return UnsupportedError(f"{engine} cannot run the model here: {words}")
-    return InputError(f"{engine} cannot run the model on these data: {words}")

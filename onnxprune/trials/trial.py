@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from onnxprune.bounds import bounds
 from onnxprune.errors import UsageError
 from onnxprune.samples.opening import Source
 from onnxprune.samples.reading import Reading
@@ -13,6 +14,11 @@ from onnxprune.trials.own_metric import OwnFunction, load_metric
 from onnxprune.trials.runner import DEVICES, TIMEOUT
 
 TASKS = ("auto", "classes", "values")
+
+
+def patience() -> float:
+    """Return how long the runtime may take for one answer unless a trial says otherwise."""
+    return bounds().seconds(TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Trial:
     reading: Reading = field(default_factory=Reading)
     device: str = "auto"
     batch: int | None = None
-    timeout: float = TIMEOUT
+    timeout: float = field(default_factory=patience)
     task: str = "auto"
     own: OwnFunction | None = None
     gate: Gate = field(default_factory=Gate)

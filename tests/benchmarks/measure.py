@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 LAUNCHER = Path(__file__).with_name("launch.py")
@@ -84,14 +84,30 @@ def run(
     timeout: float = TIMEOUT,
     inner: Callable[[str], float] | None = None,
 ) -> Usage:
-    """Run a command to its end and give what it used.
+    """Run a command that succeeds and give what it used.
+
+    Args:
+        argv: the command and its arguments.
+        sample: as in `finish`.
+        timeout: as in `finish`.
+        inner: finds the command's own seconds in what it prints.
+    """
+    code, said, usage = finish(argv, sample=sample, timeout=timeout)
+    if code != 0:
+        raise CommandError(f"exit {code}: {(said or 'no message').splitlines()[-1]}")
+    return replace(usage, inner=inner(said) if inner else 0.0)
+
+
+def finish(
+    argv: Sequence[str], *, sample: bool = False, timeout: float = TIMEOUT
+) -> tuple[int, str, Usage]:
+    """Run a command to its end; give its exit code, what it printed and what it used.
 
     Args:
         argv: the command and its arguments; its output goes to a scratch file.
         sample: whether to read the memory of each process of the tree while it runs, which
             costs some CPU time on another core.
         timeout: seconds after which the command and its children are killed.
-        inner: finds the command's own seconds in what it prints.
     """
     # Bytecode is kept, as it is where a package is installed: else each start compiles it.
     env = {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -114,9 +130,8 @@ def run(
     report = json.loads(out)
     if "error" in report:
         raise CommandError(report["error"])
-    if (code := report.pop("code")) != 0:
-        raise CommandError(f"exit {code}: {(said or 'no message').splitlines()[-1]}")
-    return Usage(**report, inner=inner(said) if inner else 0.0)
+    code = report.pop("code")
+    return code, said, Usage(**report)
 
 
 def settle(command: Command) -> None:

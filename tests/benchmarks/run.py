@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tests.benchmarks import (
     coverage,
+    hostile,
     masks,
     measure,
     native,
@@ -37,6 +38,7 @@ SUITES: dict[str, Callable[[int, suites.Say], suites.Outcome | Figures]] = {
     "nodes": coverage.nodes,
     "precision": masks.precision,
     "recovery": recovery.climb,
+    "hostile": hostile.corpus,
 }
 RUNS = {
     "help": 9,
@@ -50,8 +52,9 @@ RUNS = {
     "nodes": 1,
     "precision": 1,
     "recovery": 1,
+    "hostile": 1,
 }
-LONG = ("external-4", "sweep", "recovery")
+LONG = ("external-4", "sweep", "recovery", "hostile")
 NOTE = (
     "Medians over interleaved runs; best is the smallest wall time; others is the CPU time "
     "of everything else meanwhile: where it is large, wall times say little. Peak is the "

@@ -40,6 +40,27 @@ CASES = {
     ),
     "option without value": (["MODEL", "-s"], 2, "option '-s' requires an argument"),
     "no whole number": (["MODEL", *FULL, "--min-kept", "x"], 2, "'--min-kept'"),
+    "no time": (["inspect", "MODEL", "--timeout", "0"], 2, "--timeout is more than 0 seconds"),
+    "memory of a strange size": (
+        ["MODEL", *FULL, "--memory-limit", "much"],
+        2,
+        "--memory-limit is a size such as 16G, not 'much'",
+    ),
+    "hardly any memory": (
+        ["MODEL", *FULL, "--memory-limit", "1M"],
+        2,
+        "--memory-limit is at least 256 MiB, got 1M; .*16G",
+    ),
+    "less than the file": (
+        ["mask", "export", "MODEL", "-o", "o.npz", "--max-amplification", "0.5"],
+        2,
+        "--max-amplification is a number of at least 1, got 0.5",
+    ),
+    "a name that is not UTF-8": (
+        ["caf\udce9.onnx", *FULL],
+        6,
+        "its name is not UTF-8, and no library could open it; rename it",
+    ),
     "negative seed": (["MODEL", *FULL, "--seed=-1"], 2, "--seed must not be negative"),
     "set without =": (["MODEL", *FULL, "--set", "x"], 2, "--set takes NAME=VALUE, not 'x'"),
     "set of nothing": (["MODEL", *FULL, "--set", "=3"], 2, "--set takes NAME=VALUE, not '=3'"),
@@ -149,6 +170,7 @@ def place(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     Path("old.onnx").write_bytes(b"old")
     Path("nothing.onnx").touch()
     Path("text.txt").write_text("no model\n")
+    Path("caf\udce9.onnx").write_bytes(Path("m.onnx").read_bytes())
     Path("empty").mkdir()
     return tmp_path
 
@@ -252,3 +274,13 @@ def test_what_ends_a_command_has_its_exit_code(
     assert (ran.code, ran.out) == (code, "")
     assert message in ran.err
     assert ran.err.count("\n") == (1 if message else 0)
+
+
+def test_limits_of_a_command_hold_for_it_alone(run: Run, place: Path) -> None:
+    refused = run("inspect", "m.onnx", "--timeout", "0.001")
+    assert refused.code == 5
+    told = "onnx.checker took more than 0.001 s on this model; --timeout gives it more"
+    assert told in refused.err
+    assert run("inspect", "m.onnx", "-q") == (0, "", "")
+    data = ["--data", "random:2", "--no-latency"]
+    assert run("m.onnx", *FULL, *data, "--memory-limit", "4G", "--dry-run", "-q").code == 0

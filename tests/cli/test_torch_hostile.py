@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from onnxprune.bounds import limiting
 from onnxprune.errors import InputError, LibraryError, LimitError, OnnxpruneError
 from onnxprune.formats import torch_surveying
 from onnxprune.formats.trust import require_trust, trusting
@@ -300,10 +301,16 @@ def test_trust_ends_with_the_command(run: Run, place: Path) -> None:
 
 
 def test_content_decides_what_a_file_is(run: Run, place: Path, digits: Path) -> None:
-    Path("model.pt").write_bytes(digits.read_bytes())
-    ran = run("model.pt", *FULL)
-    assert (ran.code, ran.err) == (0, "")
-    assert Path("model.pruned.pt").read_bytes()[:8] == digits.read_bytes()[:8]
+    for name in ("model.pt", "model.PT2"):
+        Path(name).write_bytes(digits.read_bytes())
+        for more in ([], ["-o", "out.pt"], ["-o", "out.onnx"]):
+            ran = run(name, *FULL, *more)
+            assert (ran.code, ran.out) == (3, "")
+            suffix = Path(name).suffix
+            assert f"an ONNX model under a name with {suffix}; rename it to .onnx" in ran.err
+    assert {path.name for path in place.iterdir()} == {"model.pt", "model.PT2"}
+    Path("model.pt").rename("model.unknown")
+    assert run("model.unknown", *FULL).code == 0
     good(Path("model.onnx"))
     assert f"model.onnx: TorchScript {TRUST}" in run("model.onnx", *FULL).err
 
@@ -381,7 +388,10 @@ def test_a_child_is_given_what_it_is_to_do(
 ) -> None:
     child("import json\nprint(json.dumps({'words': sys.argv[1:]}))")
     model = tmp_path / "-x y.pt"
-    assert torch_surveying.ask("survey", model, True, "more")["words"] == [
+    with limiting(memory_limit="3G"):
+        told = torch_surveying.ask("survey", model, True, "more")
+    assert told["words"] == [
+        str(3 << 30),
         "survey",
         str(model),
         "program",
@@ -404,7 +414,7 @@ def test_a_file_that_changes_while_torch_loads_it_is_refused(
 ) -> None:
     good(Path("model.pt"))
     child(
-        "open(sys.argv[2], 'ab').write(b'x')\n"
+        "open(sys.argv[3], 'ab').write(b'x')\n"
         'print(\'{"uses": [], "inputs": [], "parameters": [], "frozen": false}\')'
     )
     check_refused(run("model.pt", *FULL, "--trust-model"), 3, "changed while it was read")

@@ -136,7 +136,7 @@ def test_the_options_of_prune_come_in_groups(run: Run) -> None:
         if line.endswith(":") and not line.startswith(" ")
     ]
     groups = ["What to prune:", "Method:", "Files:", "Samples:", "Measuring:"]
-    groups += ["Recovery:", "Running:", "Gate:", "Reports:", "Other:"]
+    groups += ["Recovery:", "Running:", "Limits:", "Gate:", "Reports:", "Other:"]
     assert titles == ["Arguments:", *groups]
 
 

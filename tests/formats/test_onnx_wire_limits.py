@@ -111,6 +111,18 @@ def test_types_are_nested_to_a_limit(tmp_path: Path) -> None:
             scanned(tmp_path, deep_type(depth))
 
 
+def test_a_second_graph_that_is_nested_too_deeply_is_over_a_limit(tmp_path: Path) -> None:
+    nested_type = field(1, b"f" * 300)
+    for _ in range(200):
+        nested_type = field(4, field(1, nested_type))
+    value = field(13, field(1, b"v") + field(2, nested_type))
+    first = field(7, graph_of(FLOAT, (3, 4)).SerializeToString())
+    with pytest.raises(LimitError, match="nested too deeply"):
+        scanned(tmp_path, first + field(7, value))
+    with pytest.raises(InputError, match="the field 'graph' of a model appears twice"):
+        scanned(tmp_path, first + field(7, field(13, field(1, b"v"))))
+
+
 def test_more_than_two_gib_in_one_message_are_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(number_field(1, 10))

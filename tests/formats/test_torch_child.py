@@ -12,7 +12,7 @@ CODE = """
 import socket, sys
 from onnxprune.formats.torch_child import leave_network, restrict
 
-restrict(writing=False)
+restrict(writing=False, memory=64 << 30)
 if not leave_network():
     sys.exit(77)
 try:
@@ -25,7 +25,7 @@ WRITES = """
 import sys
 from onnxprune.formats.torch_child import restrict
 
-restrict(writing=False)
+restrict(writing=False, memory=64 << 30)
 open(sys.argv[1], "wb", buffering=0).write(b"something")
 """
 

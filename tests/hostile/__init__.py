@@ -1,1 +1,1 @@
-"""Hostile files and failing systems: every one has its exit code, none does harm."""
+"""Broken, hostile and odd files, each with the exit code that it must give."""

@@ -5,7 +5,8 @@ import io
 import numpy as np
 import pytest
 
-from onnxprune.errors import InputError, OnnxpruneError, UnsafeError
+from onnxprune.bounds import limiting
+from onnxprune.errors import InputError, LimitError, OnnxpruneError, UnsafeError
 from onnxprune.samples.header import Header, check_length, read_header
 from onnxprune.samples.table import Spec
 from tests.samples.made import headed, header, npy_bytes
@@ -86,7 +87,20 @@ def test_a_bare_pickle_is_unsafe() -> None:
 
 
 def test_an_array_has_as_many_bytes_as_its_header_says() -> None:
+    for size, found in ((4, 12), (4, 20), (1 << 24, 1 << 23)):
+        with pytest.raises(InputError) as caught:
+            check_length(parsed(header((size,))), found, "x")
+        needed = f"its shape needs {4 * size:,}"
+        assert caught.value.message == f"'x' has {found:,} bytes, {needed}"
+
+
+def test_a_header_that_claims_far_more_than_there_is_is_over_a_limit() -> None:
     found = parsed(header((1 << 40,)))
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(LimitError) as caught:
         check_length(found, 16, "x")
-    assert caught.value.message == "'x' has 16 bytes, its shape needs 4,398,046,511,104"
+    assert caught.value.message == (
+        "'x' makes 4,398,046,511,104 bytes from 16 (at most 8 times as many)"
+    )
+    assert caught.value.hint == "--max-amplification allows more"
+    with limiting(max_amplification=1e12), pytest.raises(InputError, match="has 16 bytes"):
+        check_length(found, 16, "x")

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import onnxprune
-from onnxprune.errors import InputError, LibraryError, UsageError
+from onnxprune.errors import InputError, LimitError, UsageError
 from onnxprune.outcomes import Accuracy, DataFacts, OwnMetric, Place, Sizes
 from onnxprune.studying import check
 from onnxprune.trials import checking
@@ -162,9 +162,9 @@ def test_labels_beyond_the_classes_are_refused(tmp_path: Path) -> None:
 
 def test_a_runtime_that_does_not_answer_ends_the_check(tmp_path: Path) -> None:
     model = staircase(tmp_path / "m.onnx")
-    with pytest.raises(LibraryError) as caught:
+    with pytest.raises(LimitError) as caught:
         compared(model, model, steps(), timeout=0.001)
-    assert "gave no answer in 0 s on this model" in caught.value.message
+    assert "gave no answer in 0.001 s on this model" in caught.value.message
     assert caught.value.hint == "--timeout gives it more"
 
 

@@ -1,14 +1,23 @@
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
-from onnxprune.errors import InputError, LibraryError, UnsupportedError, UsageError
-from onnxprune.trials.runner import Runner
+from onnxprune.bounds import limiting
+from onnxprune.errors import (
+    InputError,
+    LibraryError,
+    LimitError,
+    UnsupportedError,
+    UsageError,
+)
+from onnxprune.trials.runner import TIMEOUT, Runner
 from tests import models
 
 HAS_GPU = os.path.exists("/dev/nvidiactl") or os.path.exists("/dev/dxg")
@@ -139,12 +148,12 @@ def test_a_runtime_that_dies_is_a_library_error(tmp_path: Path) -> None:
             runner.run("a", {"x": np.ones((1, 2), np.float32)})
 
 
-def test_a_runtime_that_hangs_is_a_library_error(tmp_path: Path) -> None:
+def test_a_runtime_that_hangs_is_over_a_limit(tmp_path: Path) -> None:
     with Runner("cpu", timeout=60) as runner:
         runner.open("a", linear(tmp_path))
         os.kill(runner._child.pid, signal.SIGSTOP)
         runner.timeout = 0.3
-        with pytest.raises(LibraryError, match="gave no answer in 0 s") as caught:
+        with pytest.raises(LimitError, match=r"gave no answer in 0\.3 s") as caught:
             runner.run("a", {"x": np.ones((1, 2), np.float32)})
         assert caught.value.hint == "--timeout gives it more"
         assert runner._child.wait(10) == -signal.SIGKILL
@@ -155,8 +164,53 @@ def test_a_hang_while_it_is_fed_is_noticed(tmp_path: Path) -> None:
         runner.open("a", linear(tmp_path))
         os.kill(runner._child.pid, signal.SIGSTOP)
         runner.timeout = 0.3
-        with pytest.raises(LibraryError):
+        with pytest.raises(LimitError):
             runner.run("a", {"x": np.ones((1 << 22, 2), np.float32)})
+
+
+def zeros(folder: Path, count: int) -> Path:
+    """Make a model that makes so many floats, and adds them up."""
+    sums = "ConstantOfShape n -> z", "ReduceSum z -> s", "Add x s -> y"
+    nodes = [models.node(text) for text in sums]
+    nodes[1].attribute.add(name="keepdims", type=onnx.AttributeProto.INT, i=0)
+    weights = [models.constant("n", [count], np.int64)]
+    path = folder / f"{count}.onnx"
+    return models.save(path, models.model(nodes, {"x": ["n", 2]}, "y", weights))
+
+
+def test_a_runtime_that_needs_too_much_memory_is_over_a_limit(tmp_path: Path) -> None:
+    feeds = {"x": np.ones((1, 2), np.float32)}
+    for limit, count in (("1G", 1 << 28), (None, 1 << 40)):
+        with limiting(memory_limit=limit), Runner("cpu") as runner:
+            runner.open("a", zeros(tmp_path, count))
+            with pytest.raises(LimitError) as caught:
+                runner.run("a", feeds)
+        size = limit.replace("G", " GiB") if limit else r"[0-9.]+ GiB"
+        told = f"ONNX Runtime needs more than {size}, the --memory-limit: "
+        assert re.match(told, caught.value.message)
+        assert caught.value.hint == "--batch 1 needs the least"
+    with limiting(memory_limit="8G"), Runner("cpu") as runner:
+        runner.open("a", zeros(tmp_path, 1 << 28))
+        assert runner.run("a", feeds)["y"].tolist() == [[1, 1]]
+
+
+def test_a_runtime_that_dies_of_too_little_memory_is_over_a_limit(tmp_path: Path) -> None:
+    with Runner("cpu") as runner:
+        runner.open("a", linear(tmp_path))
+        runner._said.write(b"terminate called: std::bad_alloc\n")
+        runner._said.flush()
+        os.kill(runner._child.pid, signal.SIGABRT)
+        with pytest.raises(LimitError, match=r"needs more than .* GiB, the --memory-limit"):
+            runner.run("a", {"x": np.ones((1, 2), np.float32)})
+
+
+def test_the_time_for_an_answer_is_what_the_user_says() -> None:
+    with Runner("cpu") as runner:
+        assert runner.timeout == TIMEOUT
+    with limiting(timeout=7), Runner("cpu") as runner:
+        assert runner.timeout == 7
+    with limiting(timeout=7), Runner("cpu", timeout=8) as runner:
+        assert runner.timeout == 8
 
 
 def test_the_process_ends_with_its_runner(tmp_path: Path) -> None:
