@@ -12,7 +12,7 @@ import pytest
 import onnxprune
 from onnxprune.cli.commands import command
 from onnxprune.cli.groups import Limits, Run, Set
-from onnxprune.errors import InputError, OutputError, TargetError, UsageError
+from onnxprune.errors import InputError, LimitError, OutputError, TargetError, UsageError
 from onnxprune.report.as_json import to_dict
 from onnxprune.samples.reading import Reading
 from onnxprune.trials.gate import Gate
@@ -163,3 +163,20 @@ def test_masks_of_arrays_come_back_from_the_public_module(
     onnxprune.masks.export(tmp_path / "o.onnx", tmp_path / "m.npz")
     masks = onnxprune.masks.load(tmp_path / "m.npz")
     assert sum(int(mask.sum()) for mask in masks.values()) == 71_568 // 2
+
+
+def test_limits_hold_for_one_call_or_for_a_while(digits: Path, tmp_path: Path) -> None:
+    told = r"onnx.checker took more than 0\.001 s on this model"
+    with pytest.raises(LimitError, match=told):
+        onnxprune.inspect(digits, timeout=0.001)
+    with onnxprune.limiting(timeout=0.001):
+        with pytest.raises(LimitError, match=told):
+            onnxprune.prune(digits, 0.5, output=tmp_path / "o.onnx")
+        report = onnxprune.inspect(digits, timeout=60, memory_limit="4G")
+        assert report.verified == "onnx.checker accepts it"
+    with pytest.raises(UsageError, match="--memory-limit is a size such as 16G"):
+        onnxprune.prune(digits, 0.5, output=tmp_path / "o.onnx", memory_limit="all")
+    with pytest.raises(UsageError, match="--max-amplification is a number of at least 1"):
+        onnxprune.inspect(digits, max_amplification=0)
+    assert list(tmp_path.iterdir()) == []
+    assert onnxprune.inspect(digits).verified == "onnx.checker accepts it"

@@ -172,8 +172,9 @@ def test_a_function_of_samples_that_raises_is_wrong_usage(model: Path) -> None:
 def test_every_option_of_the_command_is_one_of_the_function() -> None:
     options = {option.name for option in command.commands["check"].params}
     given = {field.name for field in (*fields(Trial), *fields(Reading))} | GATE.keys()
-    # Functions trust by `trusting`.
-    printed = {"dense", "pruned", "as_json", "report", "quiet", "trust_model"}
+    # Functions trust by `trusting`, and take no more than `limiting` says.
+    printed = {"dense", "pruned", "as_json", "report", "quiet"}
+    printed |= {"trust_model", "memory_limit", "max_amplification"}
     renamed = {"samples": "limit", "shape": "shapes", "no_latency": "latency"}
     wanted = {renamed.get(name, name) for name in options - printed}
     assert wanted <= given | {"metric"}

@@ -32,7 +32,8 @@ class Watch:
     def __init__(self, memory: int) -> None:
         self.memory = memory
         self._kills = oom_kills()
-        self._peak = _largest_child()
+        # A child starts with the peak of its parent, and we see that of the largest child only.
+        self._peak = max(_peak(resource.RUSAGE_SELF), _peak(resource.RUSAGE_CHILDREN))
 
     def lacked_memory(self, code: int, said: str = "") -> bool:
         """Whether a child ended for want of memory, as far as that can be told.
@@ -45,7 +46,7 @@ class Watch:
             return True
         if -code == signal.SIGKILL:
             return oom_kills() > self._kills
-        peak = _largest_child()
+        peak = _peak(resource.RUSAGE_CHILDREN)
         return -code in CRASHES and peak > self._peak and 2 * peak > self.memory
 
 
@@ -83,6 +84,6 @@ def _counters() -> Iterator[Path]:
             yield from (CGROUPS / "memory" / place / "memory.oom_control" for place in places)
 
 
-def _largest_child() -> int:
-    """Return the most memory that any child that has ended had, in bytes."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
+def _peak(who: int) -> int:
+    """Return the most memory that this process had, or any child that has ended, in bytes."""
+    return resource.getrusage(who).ru_maxrss << 10

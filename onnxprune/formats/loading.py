@@ -23,12 +23,10 @@ def load_model(path: Path, allow_hardlinks: bool = False) -> Model:
         allow_hardlinks: whether external data may have more than one name.
     """
     archive = is_archive(path)
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
+    if not _is_utf8(path):
         raise UnsupportedError(
             "its name is not UTF-8, and no library could open it", "rename it"
-        ) from error
+        )
     if archive:
         return load_torch(path)
     model = load_onnx(path, allow_hardlinks=allow_hardlinks)
@@ -59,7 +57,11 @@ def wants_onnx(model: Path, output: Path | None) -> bool:
 
 
 def refuse_form(model: Model, output: Path | None) -> None:
-    """Refuse a name for the output that says it has another form than it will."""
+    """Refuse an output whose name says that it has another form, or that nothing could open."""
+    if output is not None and not _is_utf8(output):
+        raise UnsupportedError(
+            f"{output}: the name is not UTF-8, and no library could open it"
+        )
     suffix = "" if output is None else output.suffix.lower()
     if isinstance(model, OnnxModel):
         if suffix in OF_TORCH:
@@ -68,3 +70,12 @@ def refuse_form(model: Model, output: Path | None) -> None:
     elif (suffix == PROGRAM_SUFFIX) != model.is_program and suffix in OF_TORCH:
         hint = f"name the output with {PROGRAM_SUFFIX if model.is_program else OF_TORCH[0]}"
         raise UsageError(f"{output}: {model.kind} is written as it is", hint)
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether a path is text, as it is to the libraries."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -43,7 +43,7 @@ ROUNDS = (5, 1001)
 ONNX_RUNTIME, TORCH = "ONNX Runtime", "torch"
 SECONDS = 1.0
 RUNNING = "cannot run the model on these data"
-LESS = "--batch 1 needs the least"
+LESS = "--memory-limit gives it more, --batch 1 needs the least"
 
 
 @dataclass(frozen=True, slots=True)

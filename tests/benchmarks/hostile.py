@@ -13,7 +13,7 @@ from tests.hostile.corpus import Case, cases, load_tool, make
 
 IMPORT = "import onnxprune.cli.commands, onnxprune.formats.onnx_file"
 PATIENCE = 300.0
-COLUMNS = ("case", "wanted", "code", "seconds", "peak MB", "child MB", "what it is")
+COLUMNS = ("case", "wanted", "code", "seconds", "peak MB", "child MB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Row:
             cells = f"{self.usage.wall:.2f}", f"{self.usage.peak / MB:.0f}", child
         code = "none" if self.code is None else str(self.code)
         mark = "" if self.right and not self.crashed else " !"
-        return self.case.name, wanted, code + mark, *cells, self.case.note
+        return self.case.name, wanted, code + mark, *cells
 
 
 def corpus(_: int, say: Say) -> Figures:
@@ -126,7 +126,11 @@ def goals(rows: list[Row], start: float) -> tuple[Goal, ...]:
 
 def notes(rows: list[Row]) -> tuple[str, ...]:
     """Say more of what went wrong, and of what was slow."""
-    wrong = [f"{row.case.name}: {row.said[-300:]}" for row in rows if not row.right]
+    wrong = [
+        f"{row.case.name} ({row.case.note}): {row.said[-300:]}"
+        for row in rows
+        if not row.right
+    ]
     timed = [(row.usage.wall, row.case.name) for row in rows if row.usage is not None]
     slow = ", ".join(f"{name} {wall:.1f} s" for wall, name in sorted(timed)[:-11:-1])
     return (*wrong, f"slowest: {slow}", "child MB: the largest process that a library ran in")

@@ -150,7 +150,7 @@ def test_a_message_about_a_tensor_is_one_safe_line(
     assert show(NAMES[name].replace("\n", " "))[:20] in ran.err
 
 
-@pytest.mark.parametrize("name", ["a\x1b[31m.onnx", "::x.onnx", "é\udcff.onnx", "[red].onnx"])
+@pytest.mark.parametrize("name", ["a\x1b[31m.onnx", "::x.onnx", "é.onnx", "[red].onnx"])
 def test_a_file_of_any_name_is_pruned_and_named_safely(
     name: str, run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,3 +165,17 @@ def test_a_file_of_any_name_is_pruned_and_named_safely(
     refused = run(name, "-s", "0.5")
     assert refused.code == 2
     check_safe(refused.err)
+
+
+def test_a_file_whose_name_is_no_text_is_refused_and_named_safely(
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "é\udcff.onnx"
+    Path(name).write_bytes(model.read_bytes())
+    for words in ([name], ["inspect", name], [model, "-o", f"new-{name}"]):
+        ran = run(*words, *(["-s", "0.5"] if "inspect" not in words else []), "--no-verify")
+        assert (ran.code, ran.out) == (6, "")
+        assert "name is not UTF-8" in ran.err
+        check_safe(ran.err)
+    assert not Path(f"new-{name}").exists()

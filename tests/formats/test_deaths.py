@@ -73,9 +73,9 @@ def test_a_child_that_says_so_lacked_memory(said: str) -> None:
 
 
 def test_a_child_that_crashes_near_its_limit_lacked_memory() -> None:
-    # More than any child of this process has taken before.
-    peak = deaths._largest_child() + (64 << 20)
-    code = f"import os\nb = bytearray({peak})\nos.abort()"
+    # More than this process, or any child of it, has taken before.
+    peak = Watch(1 << 30)._peak + (64 << 20)
+    code = f"import os\nb = b'x' * {peak}\nos.abort()"
     watches = Watch(peak), Watch(8 * peak)
     done = subprocess.run([sys.executable, "-c", code], check=False)
     assert done.returncode == ABRT

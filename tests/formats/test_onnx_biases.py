@@ -142,7 +142,7 @@ CASES: dict[str, tuple[list[Any], list[onnx.TensorProto], Any, Any]] = {
         ("c", False, False, 1.0),
     ),
     "a transposed conv in groups that do not fit": (
-        [gemm("ConvTranspose x w c -> y", group=3)],
+        ["Identity w -> v", gemm("ConvTranspose x v c -> y", group=3)],
         [models.weight("w", 4, 3, 3, 3), BIAS],
         IMAGE,
         None,

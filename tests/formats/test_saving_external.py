@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxprune.errors import InputError
+from onnxprune.errors import InputError, UnsupportedError
 from tests.formats.data_files import (
     SHAPE,
     hashes,
@@ -234,7 +234,7 @@ def test_a_long_name_makes_the_length_prefixes_around_it_longer(
     assert len(output.read_bytes()) - len(path.read_bytes()) > len(name) - len("w.bin")
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\\b", "C:a", "caf\udce9", "..a", "層"])
+@pytest.mark.parametrize("name", ["a\nb", "a\\b", "C:a", "..a", "層"])
 def test_the_data_of_an_oddly_named_output_can_be_read_again(
     tmp_path: Path, name: str
 ) -> None:
@@ -244,6 +244,20 @@ def test_the_data_of_an_oddly_named_output_can_be_read_again(
     report = prune(tmp_path / f"{name}.onnx", tmp_path / "again.onnx", 0.5)
     assert report.zeros == 36
     assert report.tensors[0].tally.zeros_before == 36
+
+
+def test_a_name_that_no_library_could_open_is_neither_read_nor_written(
+    tmp_path: Path,
+) -> None:
+    path = one_file(tmp_path, some(FLOAT, SHAPE))
+    odd = tmp_path / "caf\udce9.onnx"
+    with pytest.raises(UnsupportedError, match="the name is not UTF-8, and no library"):
+        prune(path, odd)
+    assert not odd.exists()
+    path.rename(odd)
+    with pytest.raises(UnsupportedError, match="its name is not UTF-8, and no library"):
+        prune(odd, path)
+    assert not path.exists()
 
 
 def test_unpruned_external_data_beside_an_inline_weight_stays_where_it_is(

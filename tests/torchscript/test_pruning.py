@@ -175,13 +175,15 @@ def test_the_content_tells_the_form_whatever_the_name(tmp_path: Path, digits: Pa
     report = onnxprune.prune(script, 0.5, trust_model=True)
     assert report.output == str(tmp_path / "script.pruned.onnx")
     assert report.verified == "torch loads it as TorchScript"
-    model = tmp_path / "model.pt"
+    model = tmp_path / "model.bin"
     model.write_bytes(digits.read_bytes())
     report = onnxprune.prune(model, 0.5, output=tmp_path / "digits.bin")
     assert report.verified == "onnx.checker accepts it"
     with pytest.raises(UsageError) as caught:
         onnxprune.prune(model, 0.5, output=tmp_path / "digits.pt")
     assert caught.value.message.endswith("digits.pt: an ONNX model is written as one")
+    with pytest.raises(InputError, match=r"an ONNX model under a name with \.pt"):
+        onnxprune.prune(model.rename(tmp_path / "model.pt"), 0.5)
 
 
 def test_the_command_says_what_it_did(tmp_path: Path, run: Any) -> None:

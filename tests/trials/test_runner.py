@@ -188,7 +188,7 @@ def test_a_runtime_that_needs_too_much_memory_is_over_a_limit(tmp_path: Path) ->
         size = limit.replace("G", " GiB") if limit else r"[0-9.]+ GiB"
         told = f"ONNX Runtime needs more than {size}, the --memory-limit: "
         assert re.match(told, caught.value.message)
-        assert caught.value.hint == "--batch 1 needs the least"
+        assert caught.value.hint == "--memory-limit gives it more, --batch 1 needs the least"
     with limiting(memory_limit="8G"), Runner("cpu") as runner:
         runner.open("a", zeros(tmp_path, 1 << 28))
         assert runner.run("a", feeds)["y"].tolist() == [[1, 1]]
