@@ -7,8 +7,6 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-import typer
-
 from onnxprune.cli.options import (
     Allocation,
     BatchesPerStep,
@@ -40,11 +38,12 @@ from onnxprune.cli.options import (
     Steps,
     Timeout,
     TrustModel,
+    option,
 )
 
-of_samples = functools.partial(typer.Option, rich_help_panel="Samples")
-running = functools.partial(typer.Option, rich_help_panel="Running")
-gate = functools.partial(typer.Option, rich_help_panel="Gate")
+of_samples = functools.partial(option, rich_help_panel="Samples")
+running = functools.partial(option, rich_help_panel="Running")
+gate = functools.partial(option, rich_help_panel="Gate")
 
 
 @dataclass(frozen=True, slots=True)

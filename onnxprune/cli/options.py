@@ -8,21 +8,22 @@ import typer
 
 from onnxprune.bounds import limit
 
-what = partial(typer.Option, rich_help_panel="What to prune")
-how = partial(typer.Option, rich_help_panel="Method")
-measuring = partial(typer.Option, rich_help_panel="Measuring")
-where = partial(typer.Option, rich_help_panel="Files")
-reports = partial(typer.Option, rich_help_panel="Reports")
-limiting = partial(typer.Option, rich_help_panel="Limits")
+# Whether a file can be read is found out where it is, and has an exit code of its own.
+argument = partial(typer.Argument, readable=False)
+option = partial(typer.Option, readable=False)
+what = partial(option, rich_help_panel="What to prune")
+how = partial(option, rich_help_panel="Method")
+measuring = partial(option, rich_help_panel="Measuring")
+where = partial(option, rich_help_panel="Files")
+reports = partial(option, rich_help_panel="Reports")
+limiting = partial(option, rich_help_panel="Limits")
 
-Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="An ONNX file, TorchScript or a .pt2.")
-]
-Masks = Annotated[Path, typer.Argument(metavar="MASKS", help="A .npz or a pruned model.")]
-Dense = Annotated[Path, typer.Argument(metavar="DENSE", help="The model as it was.")]
-Pruned = Annotated[Path, typer.Argument(metavar="PRUNED", help="The model to compare.")]
-First = Annotated[Path, typer.Argument(metavar="A", help="A .npz or a pruned model.")]
-Second = Annotated[Path, typer.Argument(metavar="B", help="Another.")]
+Model = Annotated[Path, argument(metavar="MODEL", help="An ONNX file, TorchScript or a .pt2.")]
+Masks = Annotated[Path, argument(metavar="MASKS", help="A .npz or a pruned model.")]
+Dense = Annotated[Path, argument(metavar="DENSE", help="The model as it was.")]
+Pruned = Annotated[Path, argument(metavar="PRUNED", help="The model to compare.")]
+First = Annotated[Path, argument(metavar="A", help="A .npz or a pruned model.")]
+Second = Annotated[Path, argument(metavar="B", help="Another.")]
 
 Sparsity = Annotated[
     str | None, what("-s", "--sparsity", metavar="S", help="Such as 0.9 or 90%.")
@@ -166,7 +167,7 @@ KeepFailed = Annotated[
 ]
 CheckSet = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--check",
         metavar="SET",
         rich_help_panel="Samples",

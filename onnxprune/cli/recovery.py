@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-import typer
+from onnxprune.cli.options import option
 
-back = partial(typer.Option, rich_help_panel="Recovery")
+back = partial(option, rich_help_panel="Recovery")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ def data_name(output: Path, sums: Mapping[int, int]) -> str:
     digest = hashlib.sha256(repr(sorted(sums.items())).encode())
     # What a location must not hold (see check_location), and what is not UTF-8.
     stem = re.sub(r"[\x00-\x1f\x7f\\:\ud800-\udfff]", "_", output.stem)
-    return f"{stem}-{digest.hexdigest()[:8]}.data"
+    # A name has at most 255 bytes.
+    short = stem.encode()[:240].decode(errors="ignore")
+    return f"{short}-{digest.hexdigest()[:8]}.data"
 
 
 def checksum(model: OnnxModel, source: SourceFile, written: Temporary) -> str:

@@ -56,14 +56,18 @@ def test_a_reader_of_one_line_gets_it(digits: Path) -> None:
     assert ran.stderr == ""
 
 
-@pytest.mark.parametrize("words", [["--help"], ["DIGITS", *DRY]], ids=["help", "prune"])
-def test_a_full_standard_output_is_an_error(words: list[str], digits: Path) -> None:
-    words = [str(digits) if word == "DIGITS" else word for word in words]
+@pytest.mark.parametrize("word", ["--help", "prune"])
+def test_a_full_standard_output_is_an_error(word: str, digits: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.onnx"
+    prune = [digits, "-s", "0.9", "--no-verify", "-o", output]
+    words = prune if word == "prune" else [word]
     with open("/dev/full", "w") as full:
         ran = started(words, stdout=full, stderr=subprocess.PIPE)
     assert ran.returncode == 8
     reason = "No space left on device"
     assert ran.stderr == f"onnxprune: error: cannot write the report: {reason}\n"
+    # The model was written before.
+    assert word == "--help" or output.stat().st_size == digits.stat().st_size
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
@@ -137,7 +141,14 @@ def test_a_terminal_gets_colours_and_lines(digits: Path) -> None:
     assert "───" in shown
 
 
-@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"NO_COLOR": "1", "FORCE_COLOR": "1", "GITHUB_ACTIONS": "true"},
+        {"TERM": "dumb", "FORCE_COLOR": "1"},
+    ],
+    ids=str,
+)
 def test_a_terminal_that_wants_no_colour_gets_plain_lines(
     variables: dict[str, str], digits: Path
 ) -> None:
