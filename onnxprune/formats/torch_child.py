@@ -5,6 +5,7 @@ Started as a module with what to do, a file and the rest; answers with one line 
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -129,6 +130,7 @@ def main() -> None:
         result = {"objection": f"{type(error).__name__}: {error}"}
     answer.write(json.dumps(result))
     answer.close()
+    gc.freeze()  # else all that was loaded is looked through for cycles at the end
 
 
 if __name__ == "__main__":
