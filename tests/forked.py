@@ -245,6 +245,12 @@ def become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     for number, descriptor in zip(request["numbers"], moved, strict=True):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    # What the old streams know of their files, such as how to seek, is not so any more.
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115 - as long as the process
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(  # noqa: SIM115
+        2, "w", buffering=1, errors="backslashreplace", closefd=False
+    )
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(request["env"])
