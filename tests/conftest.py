@@ -20,6 +20,7 @@ from hypothesis import settings  # noqa: E402
 
 from onnxprune import registry  # noqa: E402
 from onnxprune.cli import main  # noqa: E402
+from tests.forked import Source  # noqa: E402
 
 # A loaded machine is no reason to fail.
 settings.register_profile("patient", deadline=None)
@@ -46,6 +47,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def digits() -> Path:
     """The shipped model."""
     return ROOT / "examples" / "digits" / "digits.onnx"
+
+
+@pytest.fixture(scope="session")
+def source() -> Iterator[Source]:
+    """A process that has loaded torch, from which others are forked."""
+    with Source() as found:
+        yield found
+
+
+@pytest.fixture
+def forked(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the processes that load a file of torch's, or run a model."""
+    for module in ("onnxprune.formats.torch_surveying", "onnxprune.trials.runner"):
+        monkeypatch.setattr(f"{module}.subprocess", source.as_subprocess())
 
 
 @pytest.fixture(autouse=True)

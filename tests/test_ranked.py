@@ -8,7 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from onnxprune.ranked import ALONE, Company, Dismissed, join
 from onnxprune.statistics.sharing import pack_masks, unpack_masks
 from tests.cli.started import environment
 from tests.conftest import ROOT, Ran
+from tests.forked import Forked, Source
 
 SET = ROOT / "calibration" / "digits_calibration.npz"
 TORCHRUN = shutil.which("torchrun", path=sysconfig.get_path("scripts"))
@@ -44,6 +45,9 @@ def cross_entropy(outputs, samples):
 """
 
 
+Launched = Callable[..., list[Ran]]
+
+
 @pytest.fixture
 def pair() -> Iterator[tuple[Company, Company]]:
     """Two processes' views of one store, without the processes."""
@@ -58,44 +62,54 @@ def pair() -> Iterator[tuple[Company, Company]]:
         each._over.set()
 
 
-def launched(*words: object, world: int = 2, ranks: Any = None) -> list[Ran]:
+@pytest.fixture
+def launched(source: Source) -> Launched:
     """Run a command in several processes, as torchrun would, and return what each left."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    shared = {
-        "WORLD_SIZE": str(world),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": "1",
-    }
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "onnxprune", *map(str, words)],
-            env=environment(**shared, RANK=str(rank), LOCAL_RANK=str(rank)),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (range(world) if ranks is None else ranks)
-    ]
-    printed = [each.communicate(timeout=240) for each in running]
-    return [Ran(each.returncode, *text) for each, text in zip(running, printed, strict=True)]
+
+    def run(*words: object, world: int = 2, ranks: Any = None) -> list[Ran]:
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        shared = {
+            "WORLD_SIZE": str(world),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "OMP_NUM_THREADS": "1",
+        }
+        running = [
+            forked(source, words, **shared, RANK=str(rank), LOCAL_RANK=str(rank))
+            for rank in (range(world) if ranks is None else ranks)
+        ]
+        return [left(each) for each in running]
+
+    return run
 
 
-def single(*words: object) -> Ran:
+@pytest.fixture
+def single(source: Source) -> Callable[..., Ran]:
     """Run a command in one process, with as many threads as one of several has."""
-    done = subprocess.run(
+
+    def run(*words: object) -> Ran:
+        return left(forked(source, words, ONNXPRUNE_THREADS="1"))
+
+    return run
+
+
+def forked(source: Source, words: Sequence[object], **variables: str) -> Forked:
+    return Forked(
+        source,
         [sys.executable, "-m", "onnxprune", *map(str, words)],
-        env=environment(ONNXPRUNE_THREADS="1"),
+        env=environment(**variables),
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=240,
-        check=False,
     )
-    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def left(child: Forked) -> Ran:
+    out, err = child.communicate(timeout=240)
+    return Ran(child.wait(), out, err)
 
 
 def measuring(model: Path, output: Path, *words: object) -> list[object]:
@@ -287,12 +301,14 @@ def test_masks_are_sent_as_bits() -> None:
 
 
 def test_the_package_runs_as_a_module() -> None:
-    assert single("--version").out.startswith("onnxprune ")
+    words = [sys.executable, "-m", "onnxprune", "--version"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("onnxprune ")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["inspect", "DIGITS"], ["DIGITS", "-s", "0.5"]])
 def test_without_anything_to_share_the_others_leave_at_once(
-    words: list[str], digits: Path
+    words: list[str], digits: Path, launched: Launched
 ) -> None:
     # There is no leading process: whoever waited for it would not come back.
     words = [str(digits) if word == "DIGITS" else word for word in words]
@@ -302,9 +318,11 @@ def test_without_anything_to_share_the_others_leave_at_once(
 @together
 @pytest.mark.slow
 @pytest.mark.skipif(TORCHRUN is None, reason="torchrun is not installed here")
-def test_torchrun_prunes_as_one_process_does(digits: Path, tmp_path: Path) -> None:
+def test_torchrun_prunes_as_one_process_does(
+    digits: Path, tmp_path: Path, single: Callable[..., Ran]
+) -> None:
     one, two = tmp_path / "one.onnx", tmp_path / "two.onnx"
-    how = ["-m", "force", "--json"]
+    how = ["-m", "force", "--steps", 4, "--json"]
     alone = single(*measuring(digits, one, *how))
     assert alone.code == 0, alone.err
     words = [TORCHRUN, "--standalone", "--nproc-per-node", 2, "-m", "onnxprune"]
@@ -331,7 +349,12 @@ def test_torchrun_prunes_as_one_process_does(digits: Path, tmp_path: Path) -> No
     ("method", "world"), [("grasp", 2), ("quadratic --steps 2 --curvature mc", 3)]
 )
 def test_the_number_of_processes_changes_no_mask(
-    method: str, world: int, digits: Path, tmp_path: Path
+    method: str,
+    world: int,
+    digits: Path,
+    tmp_path: Path,
+    launched: Launched,
+    single: Callable[..., Ran],
 ) -> None:
     one, many = tmp_path / "one.onnx", tmp_path / "many.onnx"
     how = ["-q", "-m", *method.split()]
@@ -343,7 +366,9 @@ def test_the_number_of_processes_changes_no_mask(
 
 @together
 @pytest.mark.slow
-def test_a_search_measures_in_all_processes(digits: Path, tmp_path: Path) -> None:
+def test_a_search_measures_in_all_processes(
+    digits: Path, tmp_path: Path, launched: Launched, single: Callable[..., Ran]
+) -> None:
     one, two = tmp_path / "one.onnx", tmp_path / "two.onnx"
     how = ["-d", SET, "-m", "snip", "--max-drop", "0.05", "--resolution", "0.1", "-q"]
     assert single("search", digits, *how, "-o", one) == Ran(0, "", "")
@@ -361,7 +386,11 @@ def test_a_search_measures_in_all_processes(digits: Path, tmp_path: Path) -> Non
     ],
 )
 def test_studies_are_those_of_one_process(
-    words: list[str], digits: Path, tmp_path: Path
+    words: list[str],
+    digits: Path,
+    tmp_path: Path,
+    launched: Launched,
+    single: Callable[..., Ran],
 ) -> None:
     command, *rest = words
     journal = tmp_path / "points.json"
@@ -403,7 +432,7 @@ FAULTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_leading_process_says_in_one_line_what_went_wrong_in_another(
-    fault: str, digits: Path, tmp_path: Path
+    fault: str, digits: Path, tmp_path: Path, launched: Launched
 ) -> None:
     when, code, codes, said = FAULTS[fault]
     loss = tmp_path / "loss.py"
@@ -419,7 +448,9 @@ def test_the_leading_process_says_in_one_line_what_went_wrong_in_another(
 
 @together
 @pytest.mark.slow
-def test_a_failed_gate_leaves_nothing_and_ends_all(digits: Path, tmp_path: Path) -> None:
+def test_a_failed_gate_leaves_nothing_and_ends_all(
+    digits: Path, tmp_path: Path, launched: Launched
+) -> None:
     how = ["-m", "grasp", "--max-drop", "0.01", "-q"]
     first, second = launched(*measuring(digits, tmp_path / "o.onnx", *how))
     assert first.code == 10

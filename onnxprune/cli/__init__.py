@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import io
 import os
 import signal
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         ended, code = error, _ended(error)
+    if arguments is None:
+        gc.freeze()  # else all that was loaded is looked through for cycles at the end
     return company().part(ended, code)
 
 

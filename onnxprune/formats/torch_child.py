@@ -5,6 +5,7 @@ Started as a module with the bytes of memory that it may take, what to do, a fil
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -127,6 +128,7 @@ def main() -> None:
         result = {"objection": f"{type(error).__name__}: {error}"}
     answer.write(json.dumps(result))
     answer.close()
+    gc.freeze()  # else all that was loaded is looked through for cycles at the end
 
 
 if __name__ == "__main__":

@@ -14,19 +14,19 @@ def reproducible() -> Iterator[None]:
     """Let torch take the algorithms whose results do not depend on timing, where there are any."""
     # cuBLAS reads this when it is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_deterministic_debug_mode()
     benchmark = torch.backends.cudnn.benchmark
     memory: Any = torch.utils.deterministic
     filling = memory.fill_uninitialized_memory
     try:
         torch.backends.cudnn.benchmark = False
         memory.fill_uninitialized_memory = False
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # As torch.use_deterministic_algorithms, without loading torch's compiler: that takes seconds.
+        torch.set_deterministic_debug_mode("warn")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*deterministic", UserWarning)
             yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(before)
         torch.backends.cudnn.benchmark = benchmark
         memory.fill_uninitialized_memory = filling

@@ -159,14 +159,14 @@ def test_resnet20_is_measured_like_its_onnx_export(method: str, tmp_path: Path) 
     script = shared.needs_models("resnet20", "traced.pt")
     export_ = shared.needs_models("resnet20", "ts_bn.onnx")
     with np.load(shared.DATA / "cifar10_calibration.npz") as pixels:
-        x = pixels["images_u8"][:128].transpose(0, 3, 1, 2).astype(np.float32) / 255
-        labels = pixels["labels"][:128]
+        x = pixels["images_u8"][:32].transpose(0, 3, 1, 2).astype(np.float32) / 255
+        labels = pixels["labels"][:32]
     steps = 3 if method == "force" else None
     for precision, allowed in (("float64", 0), ("float32", 27)):
         more = {"steps": steps, "precision": precision, "batches_per_step": 2}
         kept = []
         for path, name in ((export_, "input"), (script, "x")):
-            data = onnxprune.trial({name: x, "labels": labels}, batch=64, device="cpu")
+            data = onnxprune.trial({name: x, "labels": labels}, batch=16, device="cpu")
             output = tmp_path / f"{precision}{path.suffix}"
             kept.append(masks_of(measured(path, method, data, output=output, **more)))
         differ = sum(int((kept[0][path] != kept[1][path]).sum()) for path in kept[0])
