@@ -2,7 +2,6 @@
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -34,10 +33,9 @@ from tests.formats.files_made import (
     tensor,
     varint,
 )
+from tests.formats.protos import bare
 
 SHAPE = (40, 48)
-DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
-DATA = (*DATA, "raw_data", "string_data")
 
 
 def scanned(folder: Path, content: bytes, **limits: int) -> Scan:
@@ -48,19 +46,6 @@ def scanned(folder: Path, content: bytes, **limits: int) -> Scan:
         return scan(source.descriptor, source.size, **limits)
     finally:
         source.close()
-
-
-def bare(message: Any) -> Any:
-    """Clear the data of every tensor in a proto, however deep it lies."""
-    if isinstance(message, TensorProto):
-        for name in (*DATA, "external_data", "data_location"):
-            message.ClearField(name)
-        return message
-    for _, value in message.ListFields():
-        for part in value if hasattr(value, "__len__") else [value]:
-            if hasattr(part, "ListFields"):
-                bare(part)
-    return message
 
 
 def assert_skeleton(found: Scan, content: bytes) -> None:
