@@ -23,13 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.replay:
         print(replay(TARGETS[chosen[0]](False), options.replay))
         return 0
-    total = sum(SHARES[name] for name in chosen)
+    shares = {name: SHARES.get(name, 1.0) for name in chosen}
     outcomes = []
     for name in chosen:
         task = Task(
             target=TARGETS[name](not options.own_corpus),
             seed=options.seed,
-            seconds=options.seconds * SHARES[name] / total,
+            seconds=options.seconds * shares[name] / sum(shares.values()),
+            time_limit=options.time_limit,
             inputs=options.inputs or NO_LIMIT,
             workers=options.workers,
             findings=options.findings,
@@ -58,6 +59,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--inputs", type=int, help="how many of each target at most")
     parser.add_argument("--seed", type=int, default=0, help="another one makes other inputs")
     parser.add_argument("--target", choices=TARGETS, help="feed this one only")
+    parser.add_argument("--time-limit", type=float, default=5.0, help="seconds for one input")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
         "--own-corpus", action="store_true", help="change what is made here only"

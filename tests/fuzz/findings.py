@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import onnxprune
 from onnxprune.cli import _one_line
 from onnxprune.errors import OnnxpruneError
 from tests.fuzz.models_made import Files
@@ -19,6 +20,7 @@ CODES = (2, 3, 4, 5, 6, 7)
 """What a file may be refused with."""
 
 FRAME = re.compile(r'File "([^"]*)", line (\d+),? in (\w+)')
+PACKAGE = str(Path(onnxprune.__file__).parent)
 ENTRIES = ("model.onnx", "model.pt", "set.npy", "set.npz", "test_data_set_0/input_0.pb")
 
 
@@ -108,7 +110,7 @@ def save(findings: Path, origin: Origin, what: str) -> None:
 
 def _cause(what: str) -> str:
     """Name a finding after its kind and the place in the package where it happened."""
-    frames = [found for found in FRAME.findall(what) if "onnxprune/" in found[0]]
+    frames = [found for found in FRAME.findall(what) if found[0].startswith(PACKAGE)]
     lines = [line for line in what.splitlines() if line and not line.startswith(" ")]
     traced = what.startswith("Traceback")
     kind = re.sub(r"\W+", "-", (lines[-1] if traced else lines[0])[:30]).strip("-")

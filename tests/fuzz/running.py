@@ -18,9 +18,6 @@ from typing import NoReturn
 from tests.fuzz.findings import Origin, Place, attempt, mind_warnings, save
 from tests.fuzz.targets import Target
 
-TIME_LIMIT = 5.0
-"""Seconds of a processor that one input may take; of the clock it may be four times as many."""
-
 MEMORY_LIMIT = 1 << 29
 """Bytes that one input may take."""
 
@@ -37,6 +34,7 @@ class Task:
         seed: with the number of an input it decides what that is.
         seconds: how long; `inputs`: how many at most.
         workers: how many processes.
+        time_limit: seconds of a processor that one input may take; of the clock four times that.
         findings: the folder that findings are saved in.
     """
 
@@ -46,6 +44,7 @@ class Task:
     inputs: int
     workers: int
     findings: Path
+    time_limit: float
 
 
 @dataclass
@@ -129,7 +128,7 @@ def _watch(task: Task, states: list[_State], deadline: float) -> None:
                 if not state.child:
                     continue
                 ended, status = os.waitpid(state.child, os.WNOHANG)
-                what = None if ended else _hangs(state, log)
+                what = None if ended else _hangs(task, state)
                 if ended:
                     state.child = 0
                     what = _ended(status)
@@ -149,12 +148,12 @@ def _ended(status: int) -> str:
     return f"died of {signal.Signals(-code).name}" if code else ""
 
 
-def _hangs(state: _State, log: Path) -> str | None:
+def _hangs(task: Task, state: _State) -> str | None:
     """End a worker that is at one input for too long, and say so."""
     _, _, clock, processor, _ = state.read()
     used = _processor_time(state.child) - processor
     waited = time.monotonic() - clock
-    if used < TIME_LIMIT and waited < 4 * TIME_LIMIT:
+    if used < task.time_limit and waited < 4 * task.time_limit:
         return None
     time.sleep(0.05)
     if state.read()[2] != clock:  # it went on, or was writing what was read
@@ -163,7 +162,7 @@ def _hangs(state: _State, log: Path) -> str | None:
     time.sleep(0.2)
     os.kill(state.child, signal.SIGKILL)
     os.waitpid(state.child, 0)
-    return f"took more than {used:.0f} s of a processor, {waited:.0f} s in all"
+    return f"hangs\n{used:.1f} s of a processor, {waited:.1f} s in all"
 
 
 def _processor_time(child: int) -> float:
