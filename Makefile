@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+SECONDS ?= 600
+SEED ?= 0
 
-.PHONY: demo test check format bench gpu-check clean
+.PHONY: demo test check format fuzz bench gpu-check clean
 
 demo: $(VENV)/runtime
 	$(BIN)/onnxprune examples/digits/digits.onnx --sparsity 0.9 --method lamp --force \
@@ -22,6 +24,9 @@ check: $(VENV)/dev
 format: $(VENV)/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+fuzz: $(VENV)/dev
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) --workers $(WORKERS)
 
 bench: $(VENV)/dev
 	$(BIN)/python -m tests.benchmarks.run
@@ -43,4 +48,4 @@ $(VENV)/dev: $(VENV)/runtime
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .bench dist
+	rm -rf $(VENV) .bench .fuzz dist

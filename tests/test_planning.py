@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from onnxprune.allocations.candidate import Candidate
 from onnxprune.choosing import matches, resolve
@@ -286,3 +288,37 @@ def test_numbers_that_are_none_are_refused_and_named() -> None:
 def test_without_a_sparsity_there_is_nothing_to_plan() -> None:
     with pytest.raises(OnnxpruneError, match="how much should go"):
         plan_of()
+
+
+@pytest.mark.parametrize("name", ["uniform", "global", "lamp", "erk"])
+@given(
+    shapes=st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=4),
+    sparsity=st.floats(0, 0.9),
+    fixed=st.floats(0, 0.9),
+    highest=st.one_of(st.sampled_from([1.0, 0.9]), st.floats(0.2, 1)),
+    kept=st.integers(0, 2),
+)
+@settings(max_examples=40, deadline=None)
+def test_budgets_sum_to_the_total_with_layers_fixed_and_caps_on_all(
+    name: str,
+    shapes: list[tuple[int, int]],
+    sparsity: float,
+    fixed: float,
+    highest: float,
+    kept: int,
+) -> None:
+    made = Tensors({f"t{n}": normal(f"t{n}", *shape) for n, shape in enumerate(shapes)})
+    asked = {"sparsity": sparsity, "allocation": name, "layer": {"t0": fixed}}
+    try:
+        plan = plan_of(made, max_layer_sparsity=highest, min_kept=kept, **asked)
+    except TargetError as error:
+        assert "feasible" in (error.hint or "") or "--layer" in error.message + (
+            error.hint or ""
+        )
+        return
+    sizes = {each.path: each.size for each in made.weights}
+    assert sum(plan.zeros.values()) == round(sparsity * sum(sizes.values()))
+    assert plan.zeros["t0"] == round(fixed * sizes["t0"])
+    for path, zeros in plan.zeros.items():
+        assert 0 <= zeros <= sizes[path] - min(kept, sizes[path])
+        assert zeros <= Fraction(repr(highest)) * sizes[path]

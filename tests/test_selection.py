@@ -1,5 +1,7 @@
 """Cuts are exact: the asked number falls, never a larger score before a smaller one."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -129,3 +131,42 @@ def test_the_sum_of_squares_above_is_that_of_the_larger_scores(scores: Array) ->
 def test_larger_scores_never_have_smaller_keys(binning: Window | Signed) -> None:
     scores = np.sort(np.abs(np.random.default_rng(0).standard_normal(1000)).astype("f4"))
     assert (np.diff(binning.keys(scores)) >= 0).all()
+
+
+@given(scores=arrays(), chunk=st.integers(1, 9), data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_where_blocks_begin_and_end_changes_nothing(
+    scores: Array, chunk: int, data: st.DataObject
+) -> None:
+    zeros = data.draw(st.integers(0, scores.size))
+    whole = ranking(scores)
+    wanted = fallen(scores, zeros)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "CHUNK", chunk)
+        cut = ranking(scores)
+        assert cut.cut(zeros) == whole.cut(zeros)
+        np.testing.assert_array_equal(fallen(scores, zeros), wanted)
+        key = int(cut.bins().keys[-1])
+        one, other = cut.values(0, key), whole.values(0, int(whole.bins().keys[-1]))
+        np.testing.assert_array_equal(one.values, other.values)
+        np.testing.assert_array_equal(one.counts, other.counts)
+
+
+@given(
+    borders=st.lists(st.integers(0, 40), max_size=6),
+    ties=st.integers(0, 40),
+    scores=hnp.arrays(np.float32, 40, elements=TIED),
+)
+@settings(max_examples=100, deadline=None)
+def test_of_equal_scores_the_first_fall_in_whatever_pieces_they_come(
+    borders: list[int], ties: int, scores: Array
+) -> None:
+    sieve = Sieve(selection.Cut(1.0, ties))
+    edges = [0, *sorted(borders), 40]
+    parts = [sieve.pruned(scores[start:stop]) for start, stop in pairwise(edges)]
+    gone = np.concatenate(parts)
+    equal = np.flatnonzero(scores == 1)
+    assert gone[equal[:ties]].all()
+    assert not gone[equal[ties:]].any()
+    assert gone[scores < 1].all()
+    assert not gone[scores > 1].any()

@@ -5,10 +5,13 @@ from typing import Any
 
 import onnx
 
-from onnxprune.errors import InputError
+from onnxprune.errors import InputError, LimitError
 from onnxprune.formats.onnx_tensor import TensorRecord
 
 Address = tuple[int, ...]
+
+LETTERS = 1 << 26
+"""So many letters the paths of all tensors may have together: each names all that is around it."""
 
 MOVING = {
     "Identity",
@@ -105,6 +108,8 @@ class Graph:
         self.functions: dict[FunctionKey, Scope] = {}
         self.by_path: dict[str, Constant] = {}
         self._claimed: set[Address] = set()
+        self._numbers: dict[str, int] = {}
+        self._letters = 0
         self._build()
         for scope in self.scopes:
             _link(scope)
@@ -142,7 +147,7 @@ class Graph:
                 raise InputError(f"initializer '{tensor.name}' is given twice")
             self._constant(scope, tensor.name, (*address, 5, index), tensor, True)
         for index, sparse in enumerate(scope.body.sparse_initializer):
-            self.sparse.append(scope.prefix + sparse.values.name)
+            self.sparse.append(self._path(scope, sparse.values.name))
             self._claimed |= {(*address, 15, index, part, 0) for part in (1, 2)}
             scope.uses.setdefault(sparse.values.name, [])
 
@@ -186,11 +191,11 @@ class Graph:
                 self._constant(scope, node.output[0], part, proto, False)
             else:
                 self._claimed.add(part)
-                label = f"{scope.prefix}{node_label(node)}.{attribute.name}"
+                label = self._path(scope, f"{node_label(node)}.{attribute.name}")
                 self.tensors[part].name = label
                 self.attributes.append(self.tensors[part])
         if constant and attribute.HasField("sparse_tensor"):
-            self.sparse.append(scope.prefix + node_label(node))
+            self.sparse.append(self._path(scope, node_label(node)))
             self._claimed |= {(*place, 22, 0, part, 0) for part in (1, 2)}
 
     def called(self, node: onnx.NodeProto) -> Scope | None:
@@ -206,8 +211,15 @@ class Graph:
     def _subgraph(
         self, scope: Scope, node: onnx.NodeProto, attribute: str, graph: onnx.GraphProto
     ) -> Scope:
-        prefix = f"{scope.prefix}{node_label(node)}.{attribute}/"
+        prefix = self._path(scope, f"{node_label(node)}.{attribute}/")
         return _scope(graph, prefix, scope, node, attribute)
+
+    def _path(self, scope: Scope, name: str) -> str:
+        """Name something by all that it is in."""
+        self._letters += len(scope.prefix) + len(name)
+        if self._letters > LETTERS:
+            raise LimitError(f"the paths of the tensors take more than {LETTERS:,} letters")
+        return scope.prefix + name
 
     def _constant(
         self,
@@ -217,11 +229,12 @@ class Graph:
         proto: onnx.TensorProto | None,
         initializer: bool,
     ) -> None:
-        path = scope.prefix + name
-        number = 1
+        plain = path = self._path(scope, name)
+        number = self._numbers.get(plain, 1)
         while path in self.by_path:
             number += 1
-            path = f"{scope.prefix}{name}#{number}"
+            path = f"{plain}#{number}"
+        self._numbers[plain] = number
         self._claimed.add(address)
         record = self.tensors[address]
         record.name = path

@@ -5,6 +5,8 @@ from typing import Any
 
 import onnx
 
+from onnxprune.errors import InputError
+from onnxprune.formats.onnx_graph import node_label
 from onnxprune.formats.view import View
 from onnxprune.types import Layout
 
@@ -14,10 +16,18 @@ Rule = Callable[[onnx.NodeProto, int, View], Layout | None]
 MICROSOFT = "com.microsoft"
 
 
+TYPES = {int: "INT", float: "FLOAT", bytes: "STRING", type(None): "INTS"}
+"""What an attribute is whose default is of a type of Python's."""
+
+
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """Return the value of a node's attribute."""
+    """Return the value of a node's attribute, which is of its default's type (None: integers)."""
     for found in node.attribute:
         if found.name == name and not found.ref_attr_name:
+            kind = onnx.AttributeProto.AttributeType.Name(found.type)
+            wanted = TYPES[type(default)]
+            if kind != wanted:
+                raise InputError(f"'{node_label(node)}': {name} is {kind}, {wanted} expected")
             return onnx.helper.get_attribute_value(found)
     return default
 
@@ -69,7 +79,7 @@ def _einsum(node: onnx.NodeProto, index: int, view: View) -> Layout | None:
 
     Where no letter is summed over, the operand scales or is spread: that is no weight.
     """
-    equation = attribute(node, "equation", b"").decode().replace(" ", "")
+    equation = attribute(node, "equation", b"").decode(errors="replace").replace(" ", "")
     operands, arrow, result = equation.partition("->")
     terms = operands.split(",")
     if index >= len(terms) or "." in terms[index] or len(terms[index]) != len(view.groups):

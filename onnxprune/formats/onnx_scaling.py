@@ -96,7 +96,7 @@ def _dynamic_scale(scope: Scope, node: onnx.NodeProto) -> Constant | None:
             return None
         user = users[0]
         if user.op_type == "Cast":
-            name = user.output[0]
+            name = user.output[0] if user.output else ""
             continue
         if user.op_type != "Mul":
             return None

@@ -96,7 +96,10 @@ class TensorScan:
         self._entries: list[Frame] = []
         self._location = 0
         self._walk()
-        if self._location == 1 or self._entries:
+        if self._entries and self._location != 1:
+            name = self.record.name
+            raise InputError(f"'{name}': external data, but its data_location is not EXTERNAL")
+        if self._location == 1:
             self._read_entries()
 
     def skeleton(self) -> bytes | None:
@@ -112,7 +115,7 @@ class TensorScan:
         seen: set[int] = set()
         while at < end:
             begin = at
-            tag, at = self.reader.varint(at, end)
+            tag, at = self.reader.tag(at, end)
             number, wire = tag >> 3, tag & 7
             if number in (2, 8, 9, 14) and number in seen:
                 raise InputError(f"a tensor has its field {number} twice")
@@ -197,7 +200,7 @@ class TensorScan:
             texts: dict[int, Frame] = {}
             at = entry.start
             while at < entry.end:
-                tag, at = self.reader.varint(at, entry.end)
+                tag, at = self.reader.tag(at, entry.end)
                 if tag & 7 != BYTES:
                     at = self.reader.skip(tag & 7, at, entry.end)
                     continue
@@ -215,7 +218,7 @@ class TensorScan:
 def open_frame(reader: Reader, parent: Frame | None, at: int) -> Frame:
     """Read a length prefix and return the frame of what it announces."""
     limit = parent.end if parent else reader.size
-    length, start = reader.varint(at, limit)
+    length, start = reader.length(at, limit)
     if length > limit - start:
         raise truncated()
     return Frame(parent, at, start, start + length)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import onnx
 from onnx import numpy_helper
 
-from onnxprune.errors import InputError
+from onnxprune.errors import InputError, LimitError
 from onnxprune.formats.onnx_graph import MOVING, Constant, Graph, Scope, Use, bind, node_label
 from onnxprune.formats.onnx_rules import QUANTIZED, RULES, TABLES, attribute, reason
 from onnxprune.formats.onnx_scaling import Scaling, dequantization, operator_scaling
@@ -19,8 +19,11 @@ CUTTING = {"Slice", "Split", "Concat"}
 """Those of them that keep every dimension's meaning but not its extent."""
 
 QUANTIZED_TYPES = {"INT8", "UINT8"}
+INDICES = {"INT64", "INT32"}
 NARROW_TYPES = {"INT4", "UINT4", "INT2", "UINT2"}
 RANK_LIMIT = 8
+STEPS = 1_000_000
+"""So many uses of constants are followed in all: a chain of operators counts for each of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +51,7 @@ class Finding:
     scaling: Scaling | None = None
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,11 +76,13 @@ class _Step:
 def survey(graph: Graph) -> tuple[list[Finding], list[Skipped]]:
     """Sort all tensors into weights, in the order of their nodes, and the rest with reasons."""
     findings, skipped = [], []
+    left = STEPS
     for constant in graph.constants:
         kind, count = type_name(constant.record), element_count(constant.record)
         if count < 2 or kind not in FLOATS | QUANTIZED_TYPES | NARROW_TYPES:
             continue
-        finding = follow(graph, constant)
+        finding = follow(graph, constant, left)
+        left -= finding.steps
         blocked = _blocked(finding, kind)
         if blocked is None:
             findings.append(finding)
@@ -94,8 +100,8 @@ def survey(graph: Graph) -> tuple[list[Finding], list[Skipped]]:
     return findings, skipped
 
 
-def follow(graph: Graph, constant: Constant) -> Finding:
-    """Follow one constant forward to every operator that uses it."""
+def follow(graph: Graph, constant: Constant, limit: int) -> Finding:
+    """Follow one constant forward to every operator that uses it, in so many steps."""
     finding = Finding(constant)
     start = _Value(whole(tuple(constant.record.dims)))
     waiting: deque[_Onward] = deque([(constant.scope, constant.name, start)])
@@ -107,6 +113,10 @@ def follow(graph: Graph, constant: Constant) -> Finding:
             continue
         seen.add(key)
         for use in scope.uses.get(name, []):
+            # A Concat looks at all its inputs.
+            finding.steps += 1 if use.node is None else len(use.node.input)
+            if finding.steps > limit:
+                raise LimitError(f"its constants are used in more than {STEPS:,} places")
             step = _step(use, value)
             onward = _through(graph, step)
             if onward is None:
@@ -127,7 +137,13 @@ def integers(scope: Scope, name: str) -> list[int] | None:
     if constant is not None and constant.proto is not None:
         if constant.proto.data_location == onnx.TensorProto.EXTERNAL:
             return None
-        return [int(value) for value in numpy_helper.to_array(constant.proto).reshape(-1)]
+        if type_name(constant.record) not in INDICES:
+            return None
+        try:
+            return [int(value) for value in numpy_helper.to_array(constant.proto).reshape(-1)]
+        except ValueError as error:  # varints are not counted before they are read
+            count = element_count(constant.record)
+            raise InputError(f"'{constant.path}': not {count:,} values, as it says") from error
     producer = defining.producers.get(name)
     if producer is not None and producer.op_type == "Constant":
         values = attribute(producer, "value_ints", None)

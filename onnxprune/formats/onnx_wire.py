@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 from onnxprune.errors import InputError, LimitError
 from onnxprune.formats.onnx_tensor import (
-    NAME_LIMIT,
     Run,
     TensorRecord,
     TensorScan,
     open_frame,
+    read_name,
     unpacked_run,
 )
 from onnxprune.formats.wire import (
@@ -59,7 +59,13 @@ SINGLE = {
     ("training", 1),
     ("training", 2),
 }
-NAMES = {"graph": {2}, "node": {1, 2, 3, 4, 7}, "value": {1}, "attribute": {1}}
+NAMES = {
+    "graph": {2},
+    "node": {1, 2, 3, 4, 7, 8},
+    "value": {1},
+    "attribute": {1, 21},
+    "function": {1, 4, 5, 6, 10, 13},
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +124,7 @@ class _Walk:
 
     def _field(self, message: _Message) -> None:
         begin = message.at
-        tag, at = self.reader.varint(begin, message.frame.end)
+        tag, at = self.reader.tag(begin, message.frame.end)
         number, wire = tag >> 3, tag & 7
         kind = SCHEMA[message.kind].get(number)
         if kind is None:
@@ -136,8 +142,8 @@ class _Walk:
         length = frame.end - frame.start
         if number == 7 and message.kind == "attribute":
             message.floats.append(Run(frame.start, length // 4, 4))
-        elif number in NAMES.get(message.kind, ()) and length > NAME_LIMIT:
-            raise LimitError(f"a name is {length:,} bytes long (the limit is {NAME_LIMIT:,})")
+        elif number in NAMES.get(message.kind, ()):
+            read_name(self.reader, frame)
         if kind and not (kind == "type" and length < SHORT_TYPE):
             self._descend(message, kind, number, begin, frame)
 

@@ -7,6 +7,10 @@ from onnxprune.errors import InputError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 WINDOW = 1 << 16
+SHORT = 5
+"""Tags and lengths of more bytes are refused by protobuf, too."""
+
+FIRST_TAG, LAST_TAG = 1 << 3, (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +65,20 @@ class Reader:
                 return value & 0xFFFFFFFFFFFFFFFF, at + position - index + 1
             shift += 7
         raise truncated()
+
+    def tag(self, at: int, end: int) -> tuple[int, int]:
+        """Return the tag of a field and the offset behind it."""
+        value, behind = self.varint(at, end)
+        if behind - at > SHORT or not FIRST_TAG <= value <= LAST_TAG:
+            raise truncated()
+        return value, behind
+
+    def length(self, at: int, end: int) -> tuple[int, int]:
+        """Return a length and the offset behind it."""
+        value, behind = self.varint(at, end)
+        if behind - at > SHORT:
+            raise truncated()
+        return value, behind
 
     def skip(self, wire: int, at: int, end: int) -> int:
         """Return the offset behind a field's value that is not length-delimited."""

@@ -62,7 +62,9 @@ class Archive(Table):
     def __init__(self, path: Path) -> None:
         check_regular(path)
         self.source = str(path)
-        self.constants = {}
+        self._constants: dict[str, Array] = {}
+        self.constants = self._constants
+        self._held = 0
         self._file = path
         self._members: dict[str, Member] = {}
         self._unchecked: set[str] = set()
@@ -130,7 +132,10 @@ class Archive(Table):
                 return
             if header.bytes > CONSTANT_LIMIT:
                 raise LimitError(f"'{name}' is one value of {header.bytes:,} bytes")
-            self.constants = {**self.constants, name: _read(stream, header.spec, name)}
+            self._held += header.bytes
+            if self._held > CONSTANT_LIMIT:
+                raise LimitError(f"its single values take more than {CONSTANT_LIMIT:,} bytes")
+            self._constants[name] = _read(stream, header.spec, name)
 
     def _column(
         self, name: str, archive: zipfile.ZipFile, stack: contextlib.ExitStack, size: int

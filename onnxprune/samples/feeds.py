@@ -15,6 +15,9 @@ from onnxprune.types import Array
 SIZE_LIMIT = (1 << 31) - 1
 """The largest message that protobuf takes."""
 
+TEXT_LIMIT = 1 << 28
+"""The bytes that the texts of one tensor may take; numpy gives all of them the same room."""
+
 
 def feed_folders(folder: Path) -> list[Path]:
     """List the folders of one feed each that a folder is or holds."""
@@ -122,7 +125,15 @@ def _tensor(path: Path, shown: str) -> tuple[str, Array]:
                 f"{shown} is a sequence or an optional value", "only tensors are taken"
             ) from error
         raise InputError(f"{shown} is no whole tensor") from error
-    return tensor.name, array.astype(np.str_) if array.dtype == object else array
+    return tensor.name, _as_text(array, shown) if array.dtype == object else array
+
+
+def _as_text(array: Array, shown: str) -> Array:
+    """Give every text the room of the longest."""
+    wanted = 4 * array.size * max((len(each) for each in array.flat), default=0)
+    if wanted > TEXT_LIMIT:
+        raise LimitError(f"{shown} has texts of very different lengths: {wanted:,} bytes")
+    return array.astype(np.str_)
 
 
 def _is_sequence(data: bytes) -> bool:

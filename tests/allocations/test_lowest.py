@@ -23,8 +23,9 @@ TENSORS = st.lists(
 )
 
 
-def exact_lamp(tensors: list[Array], zeros: int) -> list[int]:
+def exact_lamp(tensors: list[Array], zeros: int, limits: list[int] | None = None) -> list[int]:
     """Rank all LAMP scores as fractions: no rounding anywhere."""
+    limits = limits or [values.size for values in tensors]
     ranked = []
     for number, values in enumerate(tensors):
         squares = [Fraction(float(v)) ** 2 for v in sorted(np.abs(values.reshape(-1)))]
@@ -33,7 +34,8 @@ def exact_lamp(tensors: list[Array], zeros: int) -> list[int]:
             score = squares[place] / below if below else Fraction(0)
             ranked.append((score, number, place))
     counts = [0] * len(tensors)
-    for _, number, _ in sorted(ranked)[:zeros]:
+    free = [each for each in sorted(ranked) if each[2] < limits[each[1]]]
+    for _, number, _ in free[:zeros]:
         counts[number] += 1
     return counts
 
@@ -114,3 +116,26 @@ def test_global_counts_are_those_of_a_stable_sort(
     taken = owner[np.argsort(scores, kind="stable")[:zeros]]
     wanted = np.bincount(taken, minlength=len(tensors)).tolist()
     assert call(find("global"), candidates(tensors), zeros) == wanted
+
+
+@given(tensors=TENSORS, data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_what_lies_above_a_limit_is_passed_over(
+    tensors: list[Array], data: st.DataObject
+) -> None:
+    limits = [data.draw(st.integers(1, values.size)) for values in tensors]
+    zeros = data.draw(st.integers(0, sum(limits)))
+    lamp = exact_lamp(tensors, zeros, limits)
+    plain = sorted(
+        (float(value), number)
+        for number, (values, limit) in enumerate(zip(tensors, limits, strict=True))
+        for value in np.sort(np.abs(values.reshape(-1)))[:limit]
+    )
+    taken = [number for _, number in plain[:zeros]]
+    wanted = np.bincount(taken, minlength=len(tensors)).tolist()
+    for few in (1 << 18, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "EXPAND", few)
+            patch.setattr(engine, "JOIN", few)
+            assert call(find("lamp"), candidates(tensors, limits), zeros) == lamp
+            assert call(find("global"), candidates(tensors, limits), zeros) == wanted

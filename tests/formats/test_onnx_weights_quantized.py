@@ -162,3 +162,10 @@ def test_an_integer_weight_whose_scale_cannot_be_read_is_listed() -> None:
     found = look(model(nodes, {"x": [1, 4]}, "y", [integers, wrong]))
     assert not found.weights
     assert found.skipped["q"] == "integers without a known scale"
+
+
+def test_a_cast_without_an_output_gives_no_scale() -> None:
+    q = weight("w", 3, 5, dtype=np.int8)
+    nodes = [node("MatMulInteger x w -> h"), node("Cast h ->", to=1), node("Relu x -> y")]
+    found = look(model(nodes, {"x": ("N", 3)}, "y", [q]))
+    assert found.warnings == ["the scale of 'w' was not found: its integers count as 1"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
+from onnxprune.errors import InputError
 from onnxprune.formats.onnx_rules import QUANTIZED, RULES, TABLES
 from tests.models import Array, constant, look, model, node, weight
 
@@ -31,6 +32,16 @@ DESIGNED = [
     "com.microsoft.QGemm",
 ]
 LETTERS = "abcdefgh"
+WRONG = [
+    ("ConvTranspose x w -> y", "group", 1.5, "FLOAT, INT"),
+    ("Gemm x w -> y", "transB", "yes", "STRING, INT"),
+    ("Gather w x -> y", "axis", [0], "INTS, INT"),
+    ("Einsum x w -> y", "equation", 4, "INT, STRING"),
+    ("Transpose w -> y", "perm", 1, "INT, INTS"),
+    ("Flatten w -> y", "axis", "1", "STRING, INT"),
+    ("DequantizeLinear q s -> y", "axis", 0.0, "FLOAT, INT"),
+    ("DequantizeLinear q s -> y", "block_size", [2], "INTS, INT"),
+]
 
 
 @pytest.mark.parametrize(("domain", "op", "index"), PLACES)
@@ -106,3 +117,26 @@ def test_a_weight_of_more_than_eight_dimensions_is_skipped() -> None:
     found = look(model([layer], {}, "y", [weight("w", *[1] * 7, 3, 5)]))
     assert found.skipped == {"w": "more than 8 dimensions"}
     assert list(look(model([layer], {}, "y", [weight("w", *[1] * 6, 3, 5)])).weights) == ["w"]
+
+
+@pytest.mark.parametrize(("text", "name", "value", "said"), WRONG)
+def test_an_attribute_of_another_type_is_refused(
+    text: str, name: str, value: object, said: str
+) -> None:
+    layer = node(text, "layer", **{name: value})
+    tensors = [weight("w", 2, 2), weight("q", 2, 2, dtype=np.int8), weight("s", 2)]
+    with pytest.raises(InputError, match=f"'layer': {name} is {said} expected"):
+        look(model([layer], {"x": (2, 2)}, "y", tensors))
+
+
+def test_an_attribute_without_a_type_is_refused() -> None:
+    layer = node("Gemm x w -> y", "layer", transB=1)
+    layer.attribute[0].ClearField("type")
+    with pytest.raises(InputError, match="transB is UNDEFINED, INT expected"):
+        look(model([layer], {"x": (2, 2)}, "y", [weight("w", 2, 2)]))
+
+
+def test_an_equation_that_is_no_text_takes_no_weight() -> None:
+    layer = node("Einsum x w -> y", "layer", equation=b"ij,j\xff->i")
+    found = look(model([layer], {"x": (2, 2)}, "y", [weight("w", 2, 2)]))
+    assert set(found.weights) | set(found.skipped) == {"w"}

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
+from onnxprune.errors import InputError
 from tests.models import Array, Found, constant, look, model, node, weight
 
 USES = {
@@ -225,3 +226,16 @@ def test_a_weight_is_seen_through(title: str) -> None:
     assert (of.op, of.node) == (USES[use][0].split()[0], "layer")
     assert (of.shape, of.size) == (shape, w(*shape).size)
     assert np.array_equal(found.matrices["w"], as_matrix(through(w(*shape)), use))
+
+
+def test_a_shape_of_more_numbers_than_it_says_is_refused() -> None:
+    shape = TensorProto(name="s", data_type=TensorProto.INT64, dims=[2], int64_data=[3, 2, 1])
+    with pytest.raises(InputError, match="'s': not 2 values, as it says"):
+        seen("MatMul", (2, 3), [node("Reshape w s -> v")], shape)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.complex64])
+def test_a_shape_that_is_not_of_integers_is_not_looked_through(kind: Any) -> None:
+    shape = constant("s", [np.nan, 2], kind)
+    found = seen("MatMul", (2, 3), [node("Reshape w s -> v")], shape)
+    assert found.skipped["w"] == "input 0 of Reshape, which is no weight"

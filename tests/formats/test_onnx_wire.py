@@ -2,7 +2,6 @@
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +14,7 @@ from onnxprune.formats.onnx_file import load_onnx
 from onnxprune.formats.onnx_wire import SCHEMA, Scan, scan
 from tests.formats.files_made import (
     BFLOAT16,
+    BYTES,
     DOUBLE,
     ENCODINGS,
     FIXED32,
@@ -33,10 +33,9 @@ from tests.formats.files_made import (
     tensor,
     varint,
 )
+from tests.formats.protos import bare
 
 SHAPE = (40, 48)
-DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
-DATA = (*DATA, "raw_data", "string_data")
 
 
 def scanned(folder: Path, content: bytes, **limits: int) -> Scan:
@@ -47,19 +46,6 @@ def scanned(folder: Path, content: bytes, **limits: int) -> Scan:
         return scan(source.descriptor, source.size, **limits)
     finally:
         source.close()
-
-
-def bare(message: Any) -> Any:
-    """Clear the data of every tensor in a proto, however deep it lies."""
-    if isinstance(message, TensorProto):
-        for name in (*DATA, "external_data", "data_location"):
-            message.ClearField(name)
-        return message
-    for _, value in message.ListFields():
-        for part in value if hasattr(value, "__len__") else [value]:
-            if hasattr(part, "ListFields"):
-                bare(part)
-    return message
 
 
 def assert_skeleton(found: Scan, content: bytes) -> None:
@@ -254,6 +240,12 @@ def test_every_cut_of_a_model_is_bad_input_or_a_smaller_model(tmp_path: Path) ->
         (varint(15 << 3 | FIXED32) + bytes(3), InputError),
         (field(13, field(1, b"location")) * 2, InputError),
         (number_field(14, 0) * 2, InputError),
+        (
+            field(13, field(1, b"location") + field(2, b"w.bin")),
+            InputError,
+        ),  # but not EXTERNAL
+        (number_field(14, 1) + field(13, b"\x02\0" + field(2, b"w.bin")), InputError),
+        (varint(9 << 3 | BYTES, 6) + b"\0", InputError),
     ],
 )
 def test_what_is_given_twice_or_breaks_off_is_refused(
@@ -284,6 +276,35 @@ def test_names_are_short_and_utf8(tmp_path: Path, name: bytes) -> None:
     with pytest.raises((InputError, LimitError)) as caught:
         scanned(tmp_path, one_weight(FLOAT, weight, (3, 4)))
     assert caught.value.exit_code == (5 if len(name) > 1 else 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("graph", 2),
+        ("value", 1),
+        ("attribute", 1),
+        ("attribute", 21),
+        *(("node", number) for number in (1, 2, 3, 4, 7, 8)),
+        *(("function", number) for number in (1, 4, 5, 6, 10, 13)),
+    ],
+)
+def test_no_name_is_anything_but_utf8(tmp_path: Path, kind: str, number: int) -> None:
+    def content(name: bytes) -> bytes:
+        part = field(number, name)
+        graph = {
+            "graph": part,
+            "node": field(1, part),
+            "attribute": field(1, field(5, part)),
+            "value": field(11, part),
+            "function": b"",
+        }[kind]
+        function = field(25, part) if kind == "function" else b""
+        return number_field(1, 10) + field(7, graph) + function
+
+    assert scanned(tmp_path, content("層".encode())).unknown_fields == 0
+    with pytest.raises(InputError, match="not valid UTF-8"):
+        scanned(tmp_path, content(b"w\xff"))
 
 
 def test_unknown_fields_of_an_entry_of_external_data_do_no_harm(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxprune.errors import InputError, LimitError
-from onnxprune.formats import onnx_tensor
+from onnxprune.formats import onnx_graph, onnx_tensor, onnx_weights
 from onnxprune.formats.onnx_file import load_onnx
 from tests.formats.files_made import (
     FLOAT,
@@ -129,6 +129,67 @@ def test_more_than_two_gib_in_one_message_are_refused_unread(tmp_path: Path) -> 
     with path.open("r+b") as file:
         file.truncate((1 << 31) + 1)
     with pytest.raises(LimitError, match=r"2\.0 GiB in one protobuf message"):
+        load_onnx(path)
+
+
+def model_with(nodes: bytes) -> bytes:
+    graph = nodes + field(12, field(1, b"y"))
+    return number_field(1, 10) + field(7, graph) + field(8, number_field(2, 21))
+
+
+def branch(name: bytes, graph: bytes) -> bytes:
+    attribute = field(1, b"then_branch") + number_field(20, 5) + field(6, graph)
+    return field(1, field(3, name) + field(4, b"If") + field(5, attribute))
+
+
+def small(name: bytes) -> bytes:
+    return field(5, number_field(1, 2) + number_field(2, FLOAT) + field(4, bytes(8)) + name)
+
+
+def test_many_tensors_of_one_path_are_told_apart_quickly(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model_with(branch(b"n", small(field(8, b"w"))) * 20_000))
+    began = time.process_time()
+    with load_onnx(path) as model:
+        names = [skipped.name for skipped in model.skipped]
+    assert names[:2] + names[-1:] == [
+        "n.then_branch/w",
+        "n.then_branch/w#2",
+        "n.then_branch/w#20000",
+    ]
+    assert time.process_time() - began < 15
+
+
+def test_paths_take_no_more_memory_than_their_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = b"".join(small(field(8, b"w%d" % number)) for number in range(200))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model_with(branch(b"o" * 4000, branch(b"i" * 4000, inner))))
+    with load_onnx(path) as model:
+        assert len(model.skipped) == 200
+    monkeypatch.setattr(onnx_graph, "LETTERS", 1_000_000)
+    with pytest.raises(LimitError, match="take more than 1,000,000 letters"):
+        load_onnx(path)
+
+
+def test_constants_are_not_followed_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def node(op: bytes, inputs: list[bytes], output: bytes) -> bytes:
+        read = b"".join(field(1, name) for name in inputs)
+        return field(1, read + field(2, output) + field(4, op))
+
+    names = [b"c%d" % number for number in range(30)]
+    chain = node(b"Concat", names, b"t0")
+    for number in range(30):
+        chain += node(b"Identity", [b"t%d" % number], b"t%d" % (number + 1))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model_with(b"".join(small(field(8, name)) for name in names) + chain))
+    with load_onnx(path) as model:
+        assert {skipped.reason for skipped in model.skipped} == {"unused"}
+    monkeypatch.setattr(onnx_weights, "STEPS", 30 * (30 + 30) - 1)
+    with pytest.raises(LimitError, match="used in more than 1,799 places"):
         load_onnx(path)
 
 

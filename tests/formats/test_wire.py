@@ -157,3 +157,21 @@ def test_a_fixed_value_that_breaks_off_is_bad_input(wire: int, width: int) -> No
         assert reader.skip(wire, 0, width) == width
         with pytest.raises(InputError):
             reader.skip(wire, 1, width)
+
+
+@pytest.mark.parametrize("width", range(1, 12))
+def test_tags_and_lengths_are_as_wide_as_protobuf_takes_them(width: int) -> None:
+    written = varint(2 << 3 | BYTES, width)
+    with reading(written + b"\x03") as reader:
+        for read in (reader.tag, reader.length):
+            if width <= 5:
+                assert read(0, reader.size) == (18, width)
+            else:
+                with pytest.raises(InputError):
+                    read(0, reader.size)
+
+
+@pytest.mark.parametrize("number", [0, 1 << 29, 1 << 40])
+def test_a_field_number_is_one_that_protobuf_knows(number: int) -> None:
+    with reading(varint(number << 3 | BYTES)) as reader, pytest.raises(InputError):
+        reader.tag(0, reader.size)

@@ -287,6 +287,19 @@ def test_a_large_constant_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_many_constants_are_no_more_than_a_large_one(tmp_path: Path) -> None:
+    data = header((), descr=f"<U{1 << 20}") + bytes(1 << 22)
+    members = {f"y{number}.npy": data for number in range(5)}
+    few = zipped(tmp_path / "few.npz", dict(list(members.items())[:4]), DEFLATED)
+    assert len(archive.Archive(few).constants) == 4
+    many = zipped(tmp_path / "many.npz", members, DEFLATED)
+    error = refusal(many)
+    assert (type(error), error.message) == (
+        LimitError,
+        f"{many}: its single values take more than 16,777,216 bytes",
+    )
+
+
 def test_empty_sets_are_refused(tmp_path: Path) -> None:
     for compress in (False, True):
         path = npz(tmp_path, compress=compress, x=floats(0, 2))

@@ -148,3 +148,11 @@ def test_sums_depend_on_content_but_not_on_the_path(tmp_path: Path) -> None:
     feed(tmp_path / "c" / "test_data_set_0", 1)
     one, two, three = (opened(tmp_path / name, *PORTS).digest() for name in "abc")
     assert one == two != three
+
+
+def test_one_long_text_does_not_give_all_others_its_room(tmp_path: Path) -> None:
+    texts = np.array(["a" * 70_000, *[""] * 1_000], object)
+    tensor(tmp_path / "input_0.pb", texts)
+    error = refusal(tmp_path, port(shape=(None,), dtype="str"))
+    assert type(error) is LimitError
+    assert "input_0.pb has texts of very different lengths: 280,280,000 bytes" in error.message
