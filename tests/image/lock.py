@@ -90,7 +90,7 @@ def closure(requirements: Iterable[Requirement]) -> dict[str, list[Requirement]]
 
 def pins(text: str) -> dict[str, Version]:
     """Read `name==version` lines; all else but comments and options is an error."""
-    found = {}
+    found: dict[str, Version] = {}
     for line in text.splitlines():
         if line and not line.startswith(("#", "-c ")):
             name, equal, number = line.partition("==")

@@ -25,22 +25,11 @@ pytestmark = [
 USER = 10001
 ARGUMENTS = ("model.onnx", "-s", "0.9", "--data", "test.npz", "--max-drop", "0.02")
 MASK = ("mask", "export", "model.pruned.onnx", "-o", "mask.npz")
-SWEEP = ("sweep", "model.onnx", "--data", "test.npz", "--methods", "lamp,snip")
-SWEEP = (*SWEEP, "--sparsities", "0.5,0.9", "--report", "curve.svg")
-COMPILERS = (
-    "cc",
-    "c++",
-    "gcc",
-    "g++",
-    "clang",
-    "tcc",
-    "ld",
-    "as",
-    "make",
-    "nvcc",
-    "rustc",
-    "go",
+SWEEP = (
+    *("sweep", "model.onnx", "--data", "test.npz", "--methods", "lamp,snip"),
+    *("--sparsities", "0.5,0.9", "--report", "curve.svg"),
 )
+COMPILERS = set("cc c++ gcc g++ clang tcc ld as make nvcc rustc go".split())
 LIST = (
     "from importlib.metadata import distributions as all; "
     "print(*(f'{d.name}=={d.version}' for d in all()), sep='\\n')"
