@@ -6,7 +6,7 @@ WORKERS ?= 2
 SECONDS ?= 600
 SEED ?= 0
 
-.PHONY: demo test check format fuzz bench gpu-check clean
+.PHONY: demo test check format fuzz bench gpu-check image-test lock clean
 
 demo: $(VENV)/runtime
 	$(BIN)/onnxprune examples/digits/digits.onnx --sparsity 0.9 --method lamp --force \
@@ -34,12 +34,19 @@ bench: $(VENV)/dev
 gpu-check: $(VENV)/dev
 	$(BIN)/python -m tests.gpu.report
 
+image-test: $(VENV)/dev
+	ONNXPRUNE_IMAGE=1 $(BIN)/python -m pytest -n 0 tests/image
+
+# To take newer versions: pip install them into $(VENV), run the tests, then this.
+lock: $(VENV)/dev
+	$(BIN)/python -m tests.image.lock
+
 $(VENV)/created:
 	$(PYTHON) -c 'import sys; sys.exit("onnxprune needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/runtime: $(VENV)/created pyproject.toml constraints.txt
+$(VENV)/runtime: $(VENV)/created pyproject.toml constraints.txt requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
