@@ -7,6 +7,7 @@ from onnxprune.version import __version__
 if TYPE_CHECKING:
     from onnxprune import masks
     from onnxprune.api import inspect, prune
+    from onnxprune.densifying import densify
     from onnxprune.errors import GateFailed, OnnxpruneError
     from onnxprune.formats.trust import trusting
     from onnxprune.listing import methods
@@ -25,6 +26,7 @@ __all__ = [
     "__version__",
     "allocation",
     "check",
+    "densify",
     "inspect",
     "masks",
     "method",
@@ -44,6 +46,7 @@ _HOMES = {
     "Study": "points",
     "allocation": "registry",
     "check": "studying",
+    "densify": "densifying",
     "inspect": "api",
     "masks": "masks",
     "method": "registry",

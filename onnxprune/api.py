@@ -13,6 +13,7 @@ from onnxprune.planning import Plan
 from onnxprune.pruning import Settings, inspect_file, prune_file
 from onnxprune.ranked import company
 from onnxprune.recipe import make_recipe
+from onnxprune.storage import DENSE
 from onnxprune.types import Recipe, Report
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
     keep_failed: bool = False,
     data: "Trial | None" = None,
     checkpoint: str | Path | None = None,
+    storage: str = DENSE,
     trust_model: bool = False,
 ) -> Report:
     """Prune a model file and write the result beside it, or where `output` says.
@@ -111,6 +113,7 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         keep_failed: write the model even if the gate fails.
         data: on what methods that measure the model measure it (see `trial`).
         checkpoint: a folder that keeps finished steps, for the next time.
+        storage: how pruned tensors are written, `dense` or `sparse`.
         trust_model: load a model that is a program, as TorchScript is.
     """
     recipe = make_recipe(
@@ -155,6 +158,7 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         compressed_size=compressed_size,
         allow_hardlinks=allow_hardlinks,
         checkpoint=Path(checkpoint) if checkpoint is not None else None,
+        storage=storage,
     )
     with trusting(trust_model):
         return run_recipe(Path(model), recipe, settings, check, keep_failed, data)

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "onnxprune"
 # From the bottom up; a module may import its own layer's neighbours only if it is a folder.
 LAYERS = [
     ["version", "errors"],
-    ["outcomes", "recoveries"],
+    ["outcomes", "recoveries", "storage"],
     ["points"],
     ["encoding"],
     ["studies"],
@@ -24,9 +24,9 @@ LAYERS = [
     ["planning"],
     ["gradual"],
     ["formats"],
-    ["sizes", "rewinding"],
+    ["sizes", "rewinding", "thinning"],
     ["pruning", "masks"],
-    ["comparing", "applying", "ratios"],
+    ["comparing", "applying", "ratios", "densifying"],
     ["trials"],
     ["reimport"],
     ["statistics"],

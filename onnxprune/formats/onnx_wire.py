@@ -8,7 +8,6 @@ from onnxprune.formats.onnx_tensor import (
     Run,
     TensorRecord,
     TensorScan,
-    open_frame,
     unpacked_run,
 )
 from onnxprune.formats.wire import (
@@ -17,6 +16,7 @@ from onnxprune.formats.wire import (
     Frame,
     Reader,
     encode_field,
+    open_frame,
     truncated,
 )
 
@@ -64,11 +64,12 @@ NAMES = {"graph": {2}, "node": {1, 2, 3, 4, 7}, "value": {1}, "attribute": {1}}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan:
-    """What one walk over a model file found."""
+    """What one walk over a model file found; of sparse tensors, where their fields begin."""
 
     tensors: dict[tuple[int, ...], TensorRecord]
     skeleton: bytes
     unknown_fields: int
+    sparse: dict[tuple[int, ...], tuple[int, Frame]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +95,7 @@ class _Walk:
         self.nodes = self.messages = 0
         self.unknown = 0
         self.tensors: dict[tuple[int, ...], TensorRecord] = {}
+        self.sparse: dict[tuple[int, ...], tuple[int, Frame]] = {}
         whole = Frame(None, 0, 0, reader.size)
         self.stack = [_Message("model", 0, 0, whole, (), 0, 0)]
 
@@ -163,6 +165,8 @@ class _Walk:
             if content is not None:
                 self._replace(message, number, begin, content, frame.end)
             return
+        if kind == "sparse":
+            self.sparse[address] = begin, frame
         if kind == "node":
             self.nodes += 1
             if self.nodes > self.node_limit:
@@ -201,4 +205,4 @@ def scan(descriptor: int, size: int, node_limit: int = NODE_LIMIT) -> Scan:
     """Find every tensor of an open ONNX file and build its skeleton."""
     walk = _Walk(Reader(descriptor, size), node_limit)
     skeleton = walk.run()
-    return Scan(walk.tensors, skeleton, walk.unknown)
+    return Scan(walk.tensors, skeleton, walk.unknown, walk.sparse)
