@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from onnxprune import masks
     from onnxprune.api import inspect, prune
     from onnxprune.bounds import limiting
+    from onnxprune.densifying import densify
     from onnxprune.errors import GateFailed, OnnxpruneError
     from onnxprune.formats.trust import trusting
     from onnxprune.listing import methods
@@ -26,6 +27,7 @@ __all__ = [
     "__version__",
     "allocation",
     "check",
+    "densify",
     "inspect",
     "limiting",
     "masks",
@@ -46,6 +48,7 @@ _HOMES = {
     "Study": "points",
     "allocation": "registry",
     "check": "studying",
+    "densify": "densifying",
     "inspect": "api",
     "limiting": "bounds",
     "masks": "masks",

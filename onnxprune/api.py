@@ -14,6 +14,7 @@ from onnxprune.planning import Plan
 from onnxprune.pruning import Settings, inspect_file, prune_file
 from onnxprune.ranked import company
 from onnxprune.recipe import make_recipe
+from onnxprune.storage import DENSE
 from onnxprune.types import Recipe, Report
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
     keep_failed: bool = False,
     data: "Trial | None" = None,
     checkpoint: str | Path | None = None,
+    storage: str = DENSE,
     trust_model: bool = False,
     timeout: float | None = None,
     memory_limit: str | int | None = None,
@@ -115,6 +117,7 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         keep_failed: write the model even if the gate fails.
         data: on what methods that measure the model measure it (see `trial`).
         checkpoint: a folder that keeps finished steps, for the next time.
+        storage: how pruned tensors are written, `dense` or `sparse`.
         trust_model: load a model that is a program, as TorchScript is.
         timeout: seconds that a library may take to look at a model; a trial has its own.
         memory_limit: what a child process may take, in bytes or such as `16G`.
@@ -162,6 +165,7 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         compressed_size=compressed_size,
         allow_hardlinks=allow_hardlinks,
         checkpoint=Path(checkpoint) if checkpoint is not None else None,
+        storage=storage,
     )
     bounds = limiting(
         timeout=timeout, memory_limit=memory_limit, max_amplification=max_amplification

@@ -91,9 +91,12 @@ class MaskFile:
 
     def close(self) -> None:
         """Close what was opened."""
-        for file in self.files:
-            file.close()
-        self.files = []
+        if self._model is not None:
+            self._model.close()
+        else:
+            for file in self.files:
+                file.close()
+        self._model, self.files = None, []
 
     def mask(self, path: str) -> Array:
         """Return one tensor's mask: True where the weight is kept."""
@@ -120,7 +123,7 @@ class MaskFile:
         self._model = load_model(self.path)
         self.files = self._model.all_files()
         self.shapes = {weight.path: weight.shape for weight in self._model.weights}
-        self.source = file_hash(self._model.source)
+        self.source = file_hash(self.files[0])
 
     def _open_archive(self, file: SourceFile) -> None:
         try:

@@ -23,6 +23,8 @@ from onnxprune.registry import find
 from onnxprune.rewinding import rewound_values
 from onnxprune.scoring import Values
 from onnxprune.sizes import measure
+from onnxprune.storage import DENSE, check_storage
+from onnxprune.thinning import choose_sparse, settled_storage, storage_of
 from onnxprune.threads import parallel
 from onnxprune.types import Array, Recipe, Report, Tally, TensorReport, Weight
 
@@ -47,6 +49,7 @@ class Settings:
         progress: is told how far the work is.
         accept: looks at the pruned model before it is put in place.
         checkpoint: a folder that keeps the finished steps of methods that have several.
+        storage: how pruned tensors are written, `dense` or `sparse`.
     """
 
     output: Path | None = None
@@ -58,6 +61,10 @@ class Settings:
     progress: Progress | None = None
     accept: Accept | None = None
     checkpoint: Path | None = None
+    storage: str = DENSE
+
+    def __post_init__(self) -> None:
+        check_storage(self.storage)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,14 +158,17 @@ def rewrite(
             verdict = verdict_of()
             if isinstance(model, OnnxModel):
                 count_macs(model, verdict.shapes)
-            told = _bytes_progress(settings)
             plan, edits = decision.plan, decision.edits
-            more = decision.additions
-            saving = Saving(model, output, edits, told, settings.accept, settings.verify, more)
+            choice = choose_sparse(model, plan.weights, edits, settings.storage)
+            told, more = _bytes_progress(settings), (decision.additions, choice)
+            saving = Saving(
+                model, output, edits, told, settings.accept, settings.verify, *more
+            )
             files = [] if settings.dry_run else saving.run()
             if settings.dry_run and settings.accept is not None:
                 _check_unwritten(model, decision, settings.accept)
         tallies = _tallied(model, decision, saving.tallies)
+        storage, notes = settled_storage(model, choice, saving.storage)
         counted = {weight.path: weight for weight in model.weights}
         tensors = tuple(
             TensorReport(counted[w.path], tallies[w.path], plan.zeros[w.path])
@@ -166,10 +176,10 @@ def rewrite(
         )
         return Report(
             model=str(path),
-            sha256=file_hash(model.source),
+            sha256=file_hash(model.all_files()[0]),
             tensors=tensors,
             skipped=(*plan.skipped, *model.skipped),
-            warnings=(*model.warnings, *plan.warnings, *verdict.warnings),
+            warnings=(*model.warnings, *plan.warnings, *notes, *verdict.warnings),
             parameters=model.parameters,
             sizes=measure(model.all_files(), files, settings.compressed_size),
             seconds=time.perf_counter() - began,
@@ -179,6 +189,7 @@ def rewrite(
             verified=verdict.sentence,
             calibration=plan.calibration,
             recovery=plan.recovery,
+            storage=storage,
         )
 
 
@@ -201,7 +212,7 @@ def inspect_file(path: Path, settings: Settings) -> Report:
         )
         return Report(
             model=str(path),
-            sha256=file_hash(model.source),
+            sha256=file_hash(model.all_files()[0]),
             tensors=tensors,
             skipped=tuple(model.skipped),
             warnings=(*model.warnings, *verdict.warnings),
@@ -209,6 +220,7 @@ def inspect_file(path: Path, settings: Settings) -> Report:
             sizes=measure(model.all_files(), [], settings.compressed_size),
             seconds=time.perf_counter() - began,
             verified=verdict.sentence,
+            storage=storage_of(model),
         )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnxprune.outcomes import Calibration, CheckResult, Sizes
 from onnxprune.points import Search
 from onnxprune.recoveries import Recovery
+from onnxprune.storage import Storage
 
 Array = NDArray[Any]
 
@@ -240,6 +241,7 @@ class Report:
         calibration: how the model was measured, if its weights were scored by that.
         recovery: what was done to win accuracy back, if anything was.
         check: what running the pruned model beside the dense one showed, if it was run.
+        storage: which tensors are, or were, stored sparse, if any.
     """
 
     model: str
@@ -257,6 +259,7 @@ class Report:
     calibration: Calibration | None = None
     recovery: Recovery | None = None
     check: CheckResult | None = None
+    storage: Storage | None = None
 
     @property
     def size(self) -> int:

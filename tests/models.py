@@ -214,7 +214,7 @@ def _of_nodes(nodes: Sequence[onnx.NodeProto], prefix: str) -> Iterator[str]:
             if _counts(attribute.t) or len(attribute.floats) > 1:
                 yield path
             if attribute.sparse_tensor.values.data_type in FLOAT_NAMES:
-                yield prefix + label
+                yield path
             if attribute.HasField("g"):
                 yield from _of_graph(attribute.g, f"{prefix}{label}.{attribute.name}/")
             for number, body in enumerate(attribute.graphs):

@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ def test_the_function_has_the_options_of_the_command() -> None:
         *settings,
         *("allow_hardlinks", "check", "keep_failed", "data", "checkpoint", "trust_model"),
         *("timeout", "memory_limit", "max_amplification"),
+        "storage",
     }
     options = {option.name for option in command.commands["prune"].params}
     # What is only printed has no place in a function's options, and a trial has its own.
@@ -48,6 +49,27 @@ def test_the_function_has_the_options_of_the_command() -> None:
     assert parameters.keys() - {"verify"} == options - ours - {
         *("recipe", "as_json", "report", "quiet", "no_verify", "magnitude_penalty")
     }
+
+
+def test_the_twin_of_densify_has_its_options() -> None:
+    parameters = inspect.signature(onnxprune.densify).parameters
+    options = {option.name for option in command.commands["densify"].params}
+    printed = {"as_json", "report", "quiet", "no_verify", "trust_model"}
+    assert parameters.keys() - {"verify"} == options - printed
+
+
+def test_what_is_written_sparse_is_made_dense_by_a_function(
+    digits: Path, tmp_path: Path
+) -> None:
+    thin, dense = tmp_path / "thin.onnx", tmp_path / "dense.onnx"
+    pruned = onnxprune.prune(digits, 0.9, output=thin, storage="sparse", verify=False)
+    assert pruned.storage is not None
+    assert (pruned.storage.form, pruned.storage.tensors) == ("sparse", 1)
+    assert onnxprune.inspect(thin, verify=False).storage == replace(pruned.storage, stay=())
+    report = onnxprune.densify(str(thin), dense, verify=False)
+    assert (report.zeros, report.files) == (pruned.zeros, (str(dense),))
+    with pytest.raises(UsageError, match="--storage takes dense or sparse, not 'thin'"):
+        onnxprune.prune(digits, 0.9, output=thin, storage="thin", force=True)
 
 
 def test_a_trial_takes_what_the_options_say() -> None:

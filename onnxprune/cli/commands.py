@@ -24,6 +24,7 @@ from onnxprune.cli.meter import Meter
 from onnxprune.cli.options import (
     Checkpoint,
     CheckSet,
+    DenseOutput,
     DryRun,
     First,
     Force,
@@ -38,6 +39,7 @@ from onnxprune.cli.options import (
     Quiet,
     Second,
     Sparsity,
+    Storage,
     Timeout,
     TrustModel,
 )
@@ -48,6 +50,7 @@ from onnxprune.errors import UsageError
 from onnxprune.listing import methods as list_methods
 from onnxprune.pruning import Settings, default_output, inspect_file
 from onnxprune.report.text import count, percent, show
+from onnxprune.storage import DENSE
 
 app = typer.Typer(
     add_completion=False,
@@ -70,6 +73,7 @@ def prune(
     keep_failed: KeepFailed = False,
     check: CheckSet = None,
     checkpoint: Checkpoint = None,
+    storage: Storage = DENSE,
     *,
     choice: Choice,
     recovery: Recovery,
@@ -104,6 +108,7 @@ def prune(
             allow_hardlinks=looking.allow_hardlinks,
             progress=meter,
             checkpoint=checkpoint,
+            storage=storage,
         )
         with presenting(printing) as result:
             result(run_recipe(model, recipe, settings, trial, keep_failed, calibration))
@@ -128,6 +133,30 @@ def inspect(
         allow_hardlinks=looking.allow_hardlinks,
     )
     present(inspect_file(model, settings), printing)
+
+
+@app.command(cls=Grouped)
+@grouped
+def densify(
+    model: Model,
+    output: DenseOutput = None,
+    force: Force = False,
+    *,
+    printing: Printing,
+    looking: Looking,
+) -> None:
+    """Make a model's sparse tensors dense again, for tools that read no others."""
+    from onnxprune.densifying import dense_output, densify_file
+
+    check_reports(printing, [model, output or dense_output(model)])
+    settings = Settings(
+        output=output,
+        force=force,
+        verify=not looking.no_verify,
+        compressed_size=looking.compressed_size,
+        allow_hardlinks=looking.allow_hardlinks,
+    )
+    present(densify_file(model, settings), printing)
 
 
 @app.command(cls=Grouped)
@@ -181,6 +210,7 @@ def mask_apply(
     no_verify: NoVerify = False,
     trust_model: TrustModel = False,
     checkpoint: Checkpoint = None,
+    storage: Storage = DENSE,
     *,
     recovery: Recovery,
     samples: Set,
@@ -201,6 +231,7 @@ def mask_apply(
             verify=not no_verify,
             progress=meter,
             checkpoint=checkpoint,
+            storage=storage,
         )
         result = apply_recipe(model, masks, recipe, settings, calibration)
     present(result, printing)

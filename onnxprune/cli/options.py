@@ -157,6 +157,12 @@ TrustModel = Annotated[
 Output = Annotated[
     Path | None, where("-o", "--output", metavar="FILE", help="Default: MODEL.pruned.onnx.")
 ]
+DenseOutput = Annotated[
+    Path | None, where("-o", "--output", metavar="FILE", help="Default: MODEL.dense.onnx.")
+]
+Storage = Annotated[
+    str, where("--storage", metavar="dense|sparse", help="Of pruned tensors; dense.")
+]
 MaskOutput = Annotated[
     Path, where("-o", "--output", metavar="FILE.npz", help="The mask file to write.")
 ]

@@ -16,6 +16,7 @@ COMMANDS = {
     "search": "find the largest sparsity within a budget, and write that model",
     "sensitivity": "prune each tensor alone, and show what that costs",
     "methods": "list the methods and allocations, with their papers",
+    "densify": "make sparse tensors dense again, for tools that read no others",
     "mask": "export, apply or compare masks",
 }
 HELP = """\

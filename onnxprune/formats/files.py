@@ -30,7 +30,7 @@ class SourceFile:
         """Refuse a file whose name leads to another one by now."""
         self.check_unchanged()
         try:
-            state = _state(os.stat(self.path))
+            state = state_of(os.stat(self.path))
         except OSError:
             state = (0, 0, 0, 0)
         if state != self.state:
@@ -38,7 +38,7 @@ class SourceFile:
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to while we worked on it."""
-        if _state(os.fstat(self.descriptor)) != self.state:
+        if state_of(os.fstat(self.descriptor)) != self.state:
             raise InputError(f"{self.path.name} changed while it was read")
 
 
@@ -49,7 +49,7 @@ def open_regular(path: Path) -> SourceFile:
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise InputError(_not_regular(status.st_mode))
-    return SourceFile(path, descriptor, status.st_size, _state(status))
+    return SourceFile(path, descriptor, status.st_size, state_of(status))
 
 
 def open_external(model: SourceFile, location: str, allow_hardlinks: bool) -> SourceFile:
@@ -106,14 +106,14 @@ def _check_opened(  # noqa: PLR0913 - the facts about one opened file
     link = Path(f"/proc/self/fd/{descriptor}")
     if link.exists():
         _check_inside(os.path.realpath(link), roots, location)
-    if _state(status)[:2] == model.state[:2]:
+    if state_of(status)[:2] == model.state[:2]:
         raise UnsafeError("external data is the model file itself")
     if status.st_nlink > 1 and not allow_hardlinks:
         raise UnsafeError(
             f"external data file '{location}' has {status.st_nlink} hard links",
             "--allow-hardlinks takes it",
         )
-    return SourceFile(target, descriptor, status.st_size, _state(status))
+    return SourceFile(target, descriptor, status.st_size, state_of(status))
 
 
 def _check_inside(real: str, roots: set[str], location: str) -> None:
@@ -143,5 +143,6 @@ def _not_regular(mode: int) -> str:
     return "not a regular file"
 
 
-def _state(status: os.stat_result) -> tuple[int, int, int, int]:
+def state_of(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Return by what a file is known again, unchanged."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

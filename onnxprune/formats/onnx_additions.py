@@ -16,10 +16,9 @@ from onnxprune.formats.onnx_biases import Layer, layer_of, surroundings
 from onnxprune.formats.onnx_data import encode_floats
 from onnxprune.formats.onnx_file import OnnxModel
 from onnxprune.formats.onnx_graph import Graph
-from onnxprune.formats.onnx_tensor import open_frame
 from onnxprune.formats.onnx_types import NAMES
 from onnxprune.formats.splice import Splice
-from onnxprune.formats.wire import BYTES, Frame, Reader, encode_field
+from onnxprune.formats.wire import Frame, Reader, encode_field, parts_of
 from onnxprune.types import Array
 
 GRAPH = 7
@@ -150,16 +149,16 @@ def _find_nodes(source: SourceFile, wanted: Collection[int]) -> tuple[Frame, dic
     """Return where the main graph and some of its nodes lie."""
     reader = Reader(source.descriptor, source.size)
     whole = Frame(None, 0, 0, reader.size)
-    graph = next(frame for number, frame in _fields(reader, whole) if number == GRAPH)
+    graph = next(frame for number, frame in _frames(reader, whole) if number == GRAPH)
     nodes: dict[int, _Node] = {}
     position = -1
-    for number, frame in _fields(reader, graph):
+    for number, frame in _frames(reader, graph):
         if number != NODE:
             continue
         position += 1
         if position in wanted:
             nodes[position] = node = _Node(frame)
-            for part, name in _fields(reader, frame):
+            for part, name in _frames(reader, frame):
                 if part == NODE_INPUT:
                     node.inputs.append(name)
                 elif part == NODE_OUTPUT:
@@ -167,14 +166,8 @@ def _find_nodes(source: SourceFile, wanted: Collection[int]) -> tuple[Frame, dic
     return graph, nodes
 
 
-def _fields(reader: Reader, parent: Frame) -> Iterator[tuple[int, Frame]]:
+def _frames(reader: Reader, parent: Frame) -> Iterator[tuple[int, Frame]]:
     """Yield the parts of a message that have a length."""
-    at = parent.start
-    while at < parent.end:
-        tag, at = reader.varint(at, parent.end)
-        if tag & 7 == BYTES:
-            frame = open_frame(reader, parent, at)
-            at = frame.end
-            yield tag >> 3, frame
-        else:
-            at = reader.skip(tag & 7, at, parent.end)
+    for part in parts_of(reader, parent):
+        if part.frame is not None:
+            yield part.number, part.frame

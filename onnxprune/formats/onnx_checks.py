@@ -1,11 +1,7 @@
 """Refuses files that are no ONNX model, and graphs that contradict themselves."""
 
-import math
-from collections.abc import Iterator
-
 import onnx
 
-from onnxprune.bounds import refuse_amplified
 from onnxprune.errors import (
     InputError,
     LimitError,
@@ -15,7 +11,6 @@ from onnxprune.errors import (
 )
 from onnxprune.formats.files import SourceFile
 from onnxprune.formats.onnx_graph import Graph, Scope, node_label
-from onnxprune.formats.onnx_types import BITS, NAMES
 from onnxprune.formats.wire import read_exactly
 
 KNOWN: tuple[tuple[tuple[bytes, ...], OnnxpruneError], ...] = (
@@ -49,9 +44,6 @@ KNOWN: tuple[tuple[tuple[bytes, ...], OnnxpruneError], ...] = (
     ),
 )
 CALL_DEPTH = 100
-AMPLIFICATION = 100
-"""Sparse tensors may stand for so many times the bytes that there are: fewer zeros are no gain."""
-
 INLINED_NODES = 200_000
 
 
@@ -90,33 +82,6 @@ def check_graph(graph: Graph) -> None:
     _check_functions(graph)
     for scope in graph.scopes:
         _check_nodes(scope)
-
-
-def check_sparse(graph: Graph, present: int) -> None:
-    """Refuse sparse tensors that would be of an absurd size once a library unpacks them.
-
-    Args:
-        graph: of the model.
-        present: the bytes of its files.
-    """
-    sizes = [dense_bytes(sparse) for sparse in _sparse_tensors(graph)]
-    refuse_amplified("sparse tensors expand to", sum(sizes), present, AMPLIFICATION)
-
-
-def dense_bytes(sparse: onnx.SparseTensorProto) -> int:
-    """Return the bytes of a sparse tensor's values and zeros."""
-    width = max(BITS[NAMES[sparse.values.data_type]], 8) // 8
-    return math.prod(max(int(size), 0) for size in sparse.dims) * width
-
-
-def _sparse_tensors(graph: Graph) -> Iterator[onnx.SparseTensorProto]:
-    for scope in graph.scopes:
-        yield from getattr(scope.body, "sparse_initializer", ())
-        for node in scope.nodes:
-            for attribute in node.attribute:
-                if attribute.HasField("sparse_tensor"):
-                    yield attribute.sparse_tensor
-                yield from attribute.sparse_tensors
 
 
 def _check_nodes(scope: Scope) -> None:

@@ -13,8 +13,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnxprune.errors import InputError, LimitError, OnnxpruneError
 from onnxprune.formats.files import SourceFile, open_regular
 from onnxprune.formats.onnx_attributes import check_attributes
-from onnxprune.formats.onnx_checks import check_graph, check_sparse, sniff
+from onnxprune.formats.onnx_checks import check_graph, sniff
 from onnxprune.formats.onnx_data import Quantization, StoredTensor
+from onnxprune.formats.onnx_densifying import Densified, densify
 from onnxprune.formats.onnx_external import Places, resolve
 from onnxprune.formats.onnx_graph import Constant, Graph
 from onnxprune.formats.onnx_scaling import Scaling
@@ -33,7 +34,7 @@ class OnnxModel:
     """An open ONNX file.
 
     Args:
-        source: the model file.
+        source: the model file, or a dense copy of it if tensors are sparse there.
         scan: where its tensors lie, and its skeleton.
         graph: the graph of the skeleton.
         files: the external data files, by the location that names them.
@@ -42,6 +43,7 @@ class OnnxModel:
         skipped: what is left alone, and why.
         warnings: what a user should know of this file.
         sharing: the tensors whose bytes another tensor shares.
+        densified: what was made dense, if anything was.
     """
 
     source: SourceFile
@@ -55,6 +57,7 @@ class OnnxModel:
     warnings: list[str] = field(default_factory=list)
     sharing: Sharing = field(default_factory=Sharing)
     parameters: int = 0
+    densified: Densified | None = None
     _stored: dict[str, StoredTensor] = field(default_factory=dict)
 
     @property
@@ -101,7 +104,9 @@ class OnnxModel:
         return self.stored(path).values(start, stop)
 
     def all_files(self) -> list[SourceFile]:
-        """Return the model file and the data files it names."""
+        """Return the model file and the data files it names, as the user knows them."""
+        if self.densified is not None:
+            return [self.densified.source, *self.densified.files]
         return [self.source, *{id(file): file for file in self.files.values()}.values()]
 
     def seal(self, descriptor: int, paths: Sequence[str], target: Path) -> None:
@@ -116,7 +121,7 @@ class OnnxModel:
 
     def close(self) -> None:
         """Close all files."""
-        for file in self.all_files():
+        for file in {self.source, *self.files.values(), *self.all_files()}:
             file.close()
 
     def __enter__(self) -> "OnnxModel":
@@ -164,8 +169,9 @@ def load_onnx(
         data_files: other files to read external data from, by location.
         allow_hardlinks: whether external data may have more than one name.
     """
-    source = open_regular(path)
+    source = content = open_regular(path)
     opened: dict[str, SourceFile] = {}
+    dense = None
     try:
         sniff(source)
         if source.size > SIZE_LIMIT:
@@ -174,20 +180,24 @@ def load_onnx(
                 "re-export the model with external data",
             )
         found = scan(source.descriptor, source.size)
+        places = Places(data_files or {}, allow_hardlinks)
+        dense = densify(source, found, places, SIZE_LIMIT) if found.sparse else None
+        if dense is not None:
+            content = dense.content
+            found = scan(content.descriptor, content.size)
         graph = Graph(_parse(found.skeleton), found.tensors)
         check_graph(graph)
-        model = OnnxModel(source, found, graph, opened)
+        model = OnnxModel(content, found, graph, opened, densified=dense)
         if found.unknown_fields:
             model.warnings.append(
                 f"{found.unknown_fields} unknown fields (a newer writer?) are kept as they are"
             )
-        places = Places(data_files or {}, allow_hardlinks)
-        model.offsets = resolve(source, found.tensors, opened, places)
-        check_sparse(graph, sum(file.size for file in model.all_files()))
+        model.offsets = resolve(content, found.tensors, opened, places)
         check_attributes(graph)
         _survey(model)
     except OnnxpruneError:
-        for file in {source, *opened.values()}:
+        others = () if dense is None else dense.files
+        for file in {source, content, *opened.values(), *others}:
             file.close()
         raise
     return model

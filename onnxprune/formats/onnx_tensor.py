@@ -13,6 +13,7 @@ from onnxprune.formats.wire import (
     Reader,
     encode_field,
     encode_varint,
+    open_frame,
     signed,
     truncated,
 )
@@ -213,15 +214,6 @@ class TensorScan:
             if 2 in texts:
                 places[key] = texts[2]
         self.record.external = External(entries, places)
-
-
-def open_frame(reader: Reader, parent: Frame | None, at: int) -> Frame:
-    """Read a length prefix and return the frame of what it announces."""
-    limit = parent.end if parent else reader.size
-    length, start = reader.length(at, limit)
-    if length > limit - start:
-        raise truncated()
-    return Frame(parent, at, start, start + length)
 
 
 def read_name(reader: Reader, frame: Frame) -> str:

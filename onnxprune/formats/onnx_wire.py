@@ -7,7 +7,6 @@ from onnxprune.formats.onnx_tensor import (
     Run,
     TensorRecord,
     TensorScan,
-    open_frame,
     read_name,
     unpacked_run,
 )
@@ -17,6 +16,7 @@ from onnxprune.formats.wire import (
     Frame,
     Reader,
     encode_field,
+    open_frame,
     truncated,
 )
 
@@ -70,11 +70,12 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan:
-    """What one walk over a model file found."""
+    """What one walk over a model file found; of sparse tensors, where their fields begin."""
 
     tensors: dict[tuple[int, ...], TensorRecord]
     skeleton: bytes
     unknown_fields: int
+    sparse: dict[tuple[int, ...], tuple[int, Frame]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -101,6 +102,7 @@ class _Walk:
         self.unknown = 0
         self.twice = ""
         self.tensors: dict[tuple[int, ...], TensorRecord] = {}
+        self.sparse: dict[tuple[int, ...], tuple[int, Frame]] = {}
         whole = Frame(None, 0, 0, reader.size)
         self.stack = [_Message("model", 0, 0, whole, (), 0, 0)]
 
@@ -168,6 +170,8 @@ class _Walk:
             if content is not None:
                 self._replace(message, number, begin, content, frame.end)
             return
+        if kind == "sparse":
+            self.sparse[address] = begin, frame
         if kind == "node":
             self.nodes += 1
             if self.nodes > self.node_limit:
@@ -211,4 +215,4 @@ def scan(descriptor: int, size: int, node_limit: int = NODE_LIMIT) -> Scan:
     """Find every tensor of an open ONNX file and build its skeleton."""
     walk = _Walk(Reader(descriptor, size), node_limit)
     skeleton = walk.run()
-    return Scan(walk.tensors, skeleton, walk.unknown)
+    return Scan(walk.tensors, skeleton, walk.unknown, walk.sparse)

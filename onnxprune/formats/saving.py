@@ -17,12 +17,15 @@ from onnxprune.formats.onnx_additions import make_biases
 from onnxprune.formats.onnx_data import StoredTensor
 from onnxprune.formats.onnx_file import OnnxModel
 from onnxprune.formats.onnx_locations import checksum, data_name, relocations
+from onnxprune.formats.onnx_sparsifying import Choice, write_sparse
 from onnxprune.formats.onnx_tensor import Run
 from onnxprune.formats.output import Temporary, check_space, copy_range, write_at
+from onnxprune.formats.reading_back import read_back
 from onnxprune.formats.splice import Shift, Splice
-from onnxprune.formats.tallies import count_zeros, tally_of, value_checksum
+from onnxprune.formats.tallies import tally_of
 from onnxprune.formats.wire import read_exactly
 from onnxprune.selection import CHUNK
+from onnxprune.storage import Storage
 from onnxprune.threads import parallel
 from onnxprune.types import Array, Tally
 
@@ -50,8 +53,9 @@ class _Target:
 class Saving:
     """One run of writing a model: its data files first, the model last.
 
-    `tallies` is what became of the tensors that were edited, `created` the biases that were
-    made: their names, by the weight whose outputs they are added to.
+    `sparse` are the tensors that may be stored so. `tallies` is what became of the tensors that
+    were edited, `created` the biases that were made: their names, by the weight whose outputs
+    they are added to; `storage` is which tensors are sparse, if any were to be.
     """
 
     def __init__(  # noqa: PLR0913 - what is written where, and who watches it
@@ -63,6 +67,7 @@ class Saving:
         accept: Accept | None = None,
         verify: bool = True,
         additions: Mapping[str, Array] | None = None,
+        sparse: Choice | None = None,
     ) -> None:
         self.model = model
         self.output = output
@@ -71,6 +76,8 @@ class Saving:
         self.accept = accept
         self.verify = verify
         self.additions = additions or {}
+        self.sparse = sparse.paths if sparse is not None and sparse.forms else None
+        self.storage: Storage | None = None
         self.tallies: dict[str, Tally] = {}
         self.created: dict[str, str] = {}
         self._inserted: list[Splice] = []
@@ -88,7 +95,8 @@ class Saving:
             self._make_biases()
         places = self._places()
         self._total = self.model.source.size + sum(source.size for source in places)
-        check_space(self.output.parent, self._total)
+        again = 0 if self.sparse is None else self.model.source.size
+        check_space(self.output.parent, self._total + again)
         with contextlib.ExitStack() as temporaries:
             return self._write(places, temporaries)
 
@@ -112,7 +120,7 @@ class Saving:
         self.model.seal(main.temporary.descriptor, main.tensors, self.output)
         for source in self.model.all_files():
             source.check_unchanged()
-        if not self._verify(main, names, data):
+        if not self._verify(main, names, data, temporaries):
             return []
         self._put_in_place(main, data)
         return [self.output, *(path for _, path in data)]
@@ -254,6 +262,7 @@ class Saving:
         main: _Target,
         names: dict[SourceFile, str],
         data: list[tuple[_Target, Path]],
+        temporaries: contextlib.ExitStack,
     ) -> bool:
         """Open what was written as a new model, look at it, ask whether it may stay."""
         written = {target.source: target.temporary.path for target, _ in data}
@@ -266,27 +275,18 @@ class Saving:
         except OnnxpruneError as error:
             raise OutputError(f"the written model cannot be read back: {error}") from error
         with reopened:
-            self._compare(reopened)
-            return self.accept is None or self.accept(self.model, reopened, {})
-
-    def _compare(self, reopened: Model) -> None:
-        """See that every zero and every new value can be read back."""
-        changed = [path for path, edit in self.edits.items() if edit.values is not None]
-        changed += self.created.values()
-        try:
-            found = parallel(lambda path: count_zeros(reopened, path), list(self.edits))
-            sums = parallel(lambda path: value_checksum(reopened, path), changed)
-        except OnnxpruneError as error:
-            raise OutputError(f"the written model cannot be read back: {error}") from error
-        for path, zeros in zip(self.edits, found, strict=True):
-            if zeros != self.tallies[path].zeros:
-                raise OutputError(
-                    f"'{path}': {self.tallies[path].zeros:,} zeros were written,"
-                    f" {zeros:,} were read back"
-                )
-        for path, total in zip(changed, sums, strict=True):
-            if total != self._checksums[path]:
-                raise OutputError(f"'{path}': other values were read back than were written")
+            zeros = {path: self.tallies[path].zeros for path in self.edits}
+            changed = [path for path, edit in self.edits.items() if edit.values is not None]
+            changed += self.created.values()
+            read_back(reopened, zeros, {path: self._checksums[path] for path in changed})
+            if self.accept is not None and not self.accept(self.model, reopened, {}):
+                return False
+            if self.sparse is not None and isinstance(reopened, OnnxModel):
+                main.temporary = Temporary(self.output)
+                temporaries.callback(main.temporary.close)
+                main.temporary.create()
+                self.storage = write_sparse(reopened, self.sparse, main.temporary, places)
+        return True
 
     def _advance(self, count: int) -> None:
         self._done += count

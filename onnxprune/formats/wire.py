@@ -1,6 +1,7 @@
 """Reads protobuf wire format from a file in small windows; knows nothing of ONNX."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onnxprune.errors import InputError
@@ -97,6 +98,45 @@ class Reader:
     def _fill(self, start: int) -> None:
         self._window = os.pread(self.descriptor, WINDOW, start)
         self._base = start
+
+
+def open_frame(reader: Reader, parent: Frame | None, at: int) -> Frame:
+    """Read a length prefix and return the frame of what it announces."""
+    limit = parent.end if parent else reader.size
+    length, start = reader.varint(at, limit)
+    if length > limit - start:
+        raise truncated()
+    return Frame(parent, at, start, start + length)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One field of a message.
+
+    Args:
+        number: its number.
+        begin: where its tag begins; `value`: where that ends; `end`: where the field ends.
+        value: see above.
+        end: see above.
+        frame: its content, if it has a length.
+    """
+
+    number: int
+    begin: int
+    value: int
+    end: int
+    frame: Frame | None
+
+
+def parts_of(reader: Reader, parent: Frame) -> Iterator[Part]:
+    """Go through the fields of a message."""
+    at = parent.start
+    while at < parent.end:
+        tag, value = reader.varint(at, parent.end)
+        frame = open_frame(reader, parent, value) if tag & 7 == BYTES else None
+        end = frame.end if frame is not None else reader.skip(tag & 7, value, parent.end)
+        yield Part(tag >> 3, at, value, end, frame)
+        at = end
 
 
 def read_exactly(descriptor: int, start: int, count: int) -> bytes:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxprune.encoding import encode
 from onnxprune.outcomes import CheckReport, CheckResult
+from onnxprune.storage import Storage
 from onnxprune.types import Report, TensorReport
 from onnxprune.version import __version__
 
@@ -38,6 +39,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         ],
         "parameters": report.parameters,
         "bytes": asdict(report.sizes),
+        "storage": _storage(report.storage),
         "warnings": list(report.warnings),
         "verified": report.verified,
         "calibration": encode(report.calibration),
@@ -116,6 +118,10 @@ def _tensor(tensor: TensorReport) -> dict[str, Any]:
         "macs": weight.macs,
         "sparse_macs": tensor.sparse_macs,
     }
+
+
+def _storage(storage: Storage | None) -> dict[str, Any] | None:
+    return None if storage is None else {**asdict(storage), "stay": dict(storage.stay)}
 
 
 def _share(part: int, whole: int) -> float:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from onnxprune.outcomes import Sizes
+from onnxprune.storage import SPARSE, Storage
 from onnxprune.types import Report, Skipped, TensorReport
 
 LIMIT = 200
@@ -15,6 +16,13 @@ HONEST = (
     "Zeros do not by themselves make a model faster or its file smaller: runtimes compute with"
     " them as with any number. What shrinks is the compressed file; time is saved where whole"
     " channels go, or by runtimes made for sparse weights."
+)
+
+
+READERS = (
+    "ONNX Runtime reads sparse tensors and makes them dense in memory; other tools (onnx-ir,"
+    " OpenVINO, shape inference, the checker's full check) may not: onnxprune densify turns"
+    " them back"
 )
 
 
@@ -105,6 +113,8 @@ def facts(report: Report) -> list[Fact]:
         )
         lines.append(Fact("MACs", text))
     lines.append(Fact("file", bytes_text(report.sizes)))
+    if report.storage is not None:
+        lines += _storage(report.storage)
     if report.verified:
         lines.append(Fact("checked", report.verified))
     return lines
@@ -140,6 +150,19 @@ def _zeros(report: Report) -> str:
     if report.recipe is not None and report.mask_zeros != report.zeros:
         text += f"; the mask makes {count(report.mask_zeros)} of them"
     return text
+
+
+def _storage(storage: Storage) -> list[Fact]:
+    dense, sparse = size(storage.dense_bytes), size(storage.sparse_bytes)
+    tensors = f"{count(storage.tensors)} tensor{'' if storage.tensors == 1 else 's'}"
+    if storage.form != SPARSE:
+        return [Fact("storage", f"{tensors} made dense: {sparse} -> {dense}")]
+    text = f"{tensors} sparse: {sparse}, as dense ones {dense}" if storage.tensors else "dense"
+    stay = [f"{count(number)} {show(reason)}" for reason, number in storage.stay]
+    if stay:
+        text += f"; left dense: {', '.join(stay)}"
+    lines = [Fact("storage", text)]
+    return [*lines, Fact("storage", READERS)] if storage.tensors else lines
 
 
 def bytes_text(sizes: Sizes) -> str:

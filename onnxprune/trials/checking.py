@@ -123,9 +123,9 @@ def check_files(
         latency = examination.latency([DENSE, PRUNED]) if trial.latency else None
         return CheckReport(
             dense=str(dense),
-            dense_sha256=file_hash(first.source),
+            dense_sha256=file_hash(first.all_files()[0]),
             pruned=str(pruned),
-            pruned_sha256=file_hash(second.source),
+            pruned_sha256=file_hash(second.all_files()[0]),
             result=conclude(trial, examination, measures, latency),
             sizes=measure(
                 first.all_files(), [f.path for f in second.all_files()], exact=False

@@ -126,7 +126,7 @@ class Workbench:
         return Study(
             kind=kind,
             model=str(self.path),
-            sha256=file_hash(self.source.source),
+            sha256=file_hash(self.source.all_files()[0]),
             data=self.examination.facts(),
             place=place,
             measure=name,

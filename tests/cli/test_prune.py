@@ -21,7 +21,7 @@ TOTAL = 71_568
 REPORT = {
     *("schema", "version", "model", "sha256", "output", "files", "recipe", "sparsity"),
     *("tensors", "skipped", "parameters", "bytes", "warnings", "verified", "calibration"),
-    *("recovery", "check", "seconds"),
+    *("recovery", "check", "seconds", "storage"),
 }
 TENSOR = {
     *("name", "op", "node", "shape", "dtype", "size", "zeros_before", "zeros", "mask_zeros"),

@@ -179,22 +179,27 @@ def test_tensors_of_integers_are_not_listed(dtype: Any) -> None:
     assert reasons([node("MatMul z t -> o")], constant("t", np.ones((2, 7)), dtype)) == {}
 
 
-def test_sparse_tensors_are_listed() -> None:
-    def sparse(name: str) -> onnx.SparseTensorProto:
+def test_sparse_tensors_are_weights_like_others_but_for_odd_types() -> None:
+    def sparse(name: str, kind: int = TensorProto.FLOAT) -> onnx.SparseTensorProto:
+        values = helper.make_tensor(name, kind, [2], [1, 2])
         places = helper.make_tensor("", TensorProto.INT64, [2], [1, 4])
-        return helper.make_sparse_tensor(constant(name, [1.0, 2.0]), places, [3, 5])
+        return helper.make_sparse_tensor(values, places, [3, 5])
 
     nodes = [
         node("Constant -> t", "given", sparse_value=sparse("inside")),
+        node("Constant -> u", "odd", sparse_value=sparse("inside", TensorProto.INT4)),
         node("MatMul x s -> a"),
         node("MatMul x t -> b"),
         MATMUL,
     ]
     proto = model(nodes, {"x": ("N", 3)}, "y", [weight("w", 3, 5)])
     proto.graph.sparse_initializer.append(sparse("s"))
+    proto.graph.sparse_initializer.append(sparse("four bits", TensorProto.INT4))
     found = look(proto)
-    assert list(found.weights) == ["w"]
-    assert found.skipped == {"s": "sparse initializer", "given": "sparse initializer"}
+    assert list(found.weights) == ["s", "t", "w"]
+    assert found.values["s"].tolist() == [0, 1, 0, 0, 2] + [0] * 10
+    assert np.array_equal(found.values["t"], found.values["s"])
+    assert found.skipped == {"four bits": "sparse initializer", "odd": "sparse initializer"}
 
 
 def test_tensors_that_are_attributes_of_other_nodes_are_listed() -> None:

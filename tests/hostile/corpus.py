@@ -36,10 +36,6 @@ ALONE = {
 
 DIFFERENT = {
     "t_int4_odd": (3, "opset 17 has no INT4: both libraries refuse the model"),
-    "g_sparse": (
-        7,
-        "sparse initializers are listed and left alone, and there is nothing else",
-    ),
 }
 """Cases whose exit code is not the wanted one: ours, and why; README.md says more."""
 

@@ -29,7 +29,20 @@ SWEEP = (
     *("sweep", "model.onnx", "--data", "test.npz", "--methods", "lamp,snip"),
     *("--sparsities", "0.5,0.9", "--report", "curve.svg"),
 )
-COMPILERS = set("cc c++ gcc g++ clang tcc ld as make nvcc rustc go".split())
+COMPILERS = {
+    "cc",
+    "c++",
+    "gcc",
+    "g++",
+    "clang",
+    "tcc",
+    "ld",
+    "as",
+    "make",
+    "nvcc",
+    "rustc",
+    "go",
+}
 LIST = (
     "from importlib.metadata import distributions as all; "
     "print(*(f'{d.name}=={d.version}' for d in all()), sep='\\n')"

@@ -213,7 +213,7 @@ def test_sparse_weights_are_computed_dense() -> None:
     proto.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [3, 2]))
     module = imported(proto)
     assert module(x=X)["y"].tolist() == [[2, -3], [1, 1]]
-    assert not module.tensors
+    assert module.tensors["w"].tolist() == [[2, 0], [0, 0], [0, -1]]
 
 
 def test_double_precision_stays_double() -> None:
