@@ -45,6 +45,8 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
     bn: str | None = None,
     curvature: str | None = None,
     group: str | None = None,
+    pattern: str | None = None,
+    channel_multiple: int | None = None,
     recover: str | Sequence[str] = (),
     epochs: int | None = None,
     time_budget: float | str | None = None,
@@ -92,6 +94,9 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         bn: normalise by the file's statistics, `eval`, or by each batch's, `batch`.
         curvature: `exact`, `mc` or `empirical`.
         group: among what the lowest scores fall, `tensor` or `row`.
+        pattern: which weights fall together: `unstructured`, N:M such as `2:4`, `block:RxC`,
+            or `filters`.
+        channel_multiple: with filters, every tensor keeps a multiple of so many.
         recover: what is tried to win accuracy back, of `refit`, `sparsegpt`, `statistics`,
             `bias` and `distill`; each stays only if the model is better for it.
         epochs: how often distillation goes through the samples.
@@ -135,6 +140,8 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
             "bn": bn,
             "curvature": curvature,
             "group": group,
+            "pattern": pattern,
+            "channel_multiple": channel_multiple,
             "recover": recover,
             "epochs": epochs,
             "time_budget": time_budget,

@@ -4,56 +4,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from onnxprune.layout import Array as Array
+from onnxprune.layout import Layout as Layout
 from onnxprune.outcomes import Calibration, CheckResult, Sizes
 from onnxprune.points import Search
 from onnxprune.recoveries import Recovery
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a tensor is read as an [outputs, inputs] matrix.
-
-    Args:
-        shape: the stored values' shape, refined so that `axes` can order it.
-        outputs: the dimensions of `shape` that count outputs.
-        kernel: those in between, such as a kernel's height and width.
-        inputs: those that count input channels; they come last in the matrix.
-    """
-
-    shape: tuple[int, ...]
-    outputs: tuple[int, ...]
-    kernel: tuple[int, ...]
-    inputs: tuple[int, ...]
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        """The permutation of `shape` that puts outputs first and input channels last."""
-        return self.outputs + self.kernel + self.inputs
-
-    @property
-    def output_count(self) -> int:
-        """The number of outputs."""
-        return _product(self.shape, self.outputs)
-
-    @property
-    def input_count(self) -> int:
-        """The number of input channels, without the kernel."""
-        return _product(self.shape, self.inputs)
-
-    def matrix(self, flat: Array) -> Array:
-        """Arrange stored values as the matrix."""
-        ordered = flat.reshape(self.shape).transpose(self.axes)
-        return ordered.reshape(self.output_count, -1)
-
-    def flat(self, matrix: Array) -> Array:
-        """Put a matrix back into the stored order."""
-        ordered = matrix.reshape([self.shape[axis] for axis in self.axes])
-        return ordered.transpose(np.argsort(self.axes)).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +24,9 @@ class Weight:
         layout: how operators read it.
         macs: multiply-accumulates per sample, or None where a shape is unknown.
         embedding: whether it is a lookup table.
+        held: why none of its outputs may vanish as a whole; empty where they may.
+        coupling: the weights, itself among them, whose outputs of the same number are one
+            unit; empty where its outputs are units of their own.
     """
 
     path: str
@@ -80,6 +38,8 @@ class Weight:
     layout: Layout
     macs: int | None = None
     embedding: bool = False
+    held: str = ""
+    coupling: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +49,6 @@ class Skipped:
     name: str
     reason: str
     size: int = 0
-
-
-def _product(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    product = 1
-    for axis in axes:
-        product *= shape[axis]
-    return product
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +99,9 @@ class Recipe:
         bn: normalisation by the file's statistics, `eval`, or by each batch's, `batch`.
         curvature: `exact`, `mc` (drawn) or `empirical` (by the labels).
         group: among what scores are compared, `tensor` or `row`; None leaves it to the method.
+        pattern: which weights go together, `unstructured`, N:M such as `2:4`, `block:RxC` or
+            `filters`.
+        channel_multiple: with filters, what a tensor keeps is a multiple of so many.
         recover: what is tried to win accuracy back.
         epochs: how often distillation goes through the samples; None leaves it to it.
         time_budget: seconds that distillation may take; None for as long as the epochs take.
@@ -179,6 +135,8 @@ class Recipe:
     bn: str = "eval"
     curvature: str = "exact"
     group: str | None = None
+    pattern: str = "unstructured"
+    channel_multiple: int = 1
     recover: tuple[str, ...] = ()
     epochs: int | None = None
     time_budget: float | None = None

@@ -13,6 +13,7 @@ from onnxprune.cli.options import (
     Allocation,
     BatchesPerStep,
     Bn,
+    ChannelMultiple,
     Compressed,
     Curvature,
     Embeddings,
@@ -28,6 +29,7 @@ from onnxprune.cli.options import (
     MinSize,
     NoVerify,
     Own,
+    Pattern,
     Penalty,
     Precision,
     Quiet,
@@ -68,6 +70,8 @@ class Choice:
     bn: Bn = None
     curvature: Curvature = None
     group: Group = None
+    pattern: Pattern = None
+    channel_multiple: ChannelMultiple = None
 
 
 @dataclass(frozen=True, slots=True)
