@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from onnxprune.formats.loading import Model
 from onnxprune.formats.trust import trusting
 from onnxprune.gradual import GradualPlan
+from onnxprune.patterns.pattern import parse_pattern
 from onnxprune.planners import assist, planning
 from onnxprune.planning import Plan
 from onnxprune.pruning import Settings, inspect_file, prune_file
@@ -257,6 +258,7 @@ def inspect(
     verify: bool = True,
     compressed_size: bool = False,
     trust_model: bool = False,
+    pattern: str | None = None,
 ) -> Report:
     """Report on a model file as it is.
 
@@ -265,7 +267,9 @@ def inspect(
         verify: let onnx.checker look at the model.
         compressed_size: compress the whole file for its size instead of samples.
         trust_model: load a model that is a program, as TorchScript is.
+        pattern: N:M or `block:RxC` instead of 2:4 and `block:4x4`, of which every tensor's
+            `structure` tells how far it has them.
     """
     settings = Settings(verify=verify, compressed_size=compressed_size)
     with trusting(trust_model):
-        return inspect_file(Path(model), settings)
+        return inspect_file(Path(model), settings, parse_pattern(pattern or "unstructured"))

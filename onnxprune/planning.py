@@ -46,6 +46,7 @@ class Plan:
         values: what tensors hold instead of what is in the file, by path, in stored order.
         additions: biases to make, by the weight whose outputs they are added to.
         recovery: what was done to win accuracy back, if anything was.
+        followers: what goes of biases and normalisations with whole filters, by path.
     """
 
     weights: list[Weight]
@@ -59,6 +60,7 @@ class Plan:
     values: dict[str, Array] = field(default_factory=dict)
     additions: dict[str, Array] = field(default_factory=dict)
     recovery: Recovery | None = None
+    followers: dict[str, Array] = field(default_factory=dict)
 
     def pruned_paths(self) -> list[str]:
         """Return the tensors that lose weights."""

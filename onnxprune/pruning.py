@@ -10,7 +10,8 @@ from pathlib import Path
 from onnxprune.allocations.curves import Ratios
 from onnxprune.choosing import measured
 from onnxprune.errors import TargetError, UsageError, about
-from onnxprune.formats.edits import Edit, Edits
+from onnxprune.filters import take_followers, weights_for
+from onnxprune.formats.edits import Edit, Edits, Pruner
 from onnxprune.formats.loading import Model, load_model, refuse_form
 from onnxprune.formats.macs import count_macs
 from onnxprune.formats.onnx_file import OnnxModel, file_hash
@@ -18,6 +19,8 @@ from onnxprune.formats.output import check_output
 from onnxprune.formats.saving import Accept, Saving
 from onnxprune.formats.tallies import tally_tensor
 from onnxprune.formats.verify import Verdict, Verification
+from onnxprune.occupancy import inspected, structure_of
+from onnxprune.patterns.pattern import UNSTRUCTURED, Pattern
 from onnxprune.planning import Plan, make_plan
 from onnxprune.registry import find
 from onnxprune.rewinding import rewound_values
@@ -110,10 +113,11 @@ def prune_file(
     def decide(model: Model) -> Decision:
         # What measures in steps tells of these; it reads every weight many times.
         values = model.values if measured(recipe) else _counted(model, settings)
-        plan = planner(model, recipe, values, ratios, model.weights)
+        plan = planner(model, recipe, values, ratios, weights_for(model, recipe))
         if recipe.rewind is not None and not recipe.recover:
             plan.values, notes = rewound_values(model, Path(recipe.rewind))
             plan.warnings += notes
+        take_followers(model, recipe, plan)
         return Decision(plan, edits_of(plan), plan.additions)
 
     return rewrite(path, settings, decide, recipe)
@@ -122,9 +126,15 @@ def prune_file(
 def edits_of(plan: Plan) -> dict[str, Edit]:
     """Return what a plan does to a model's tensors."""
     edits = {path: Edit(plan.pruner(path)) for path in plan.pruned_paths()}
+    for path, gone in plan.followers.items():
+        edits[path] = Edit(_follower(gone))
     for path, values in plan.values.items():
         edits[path] = replace(edits.get(path, Edit()), values=values)
     return edits
+
+
+def _follower(gone: Array) -> Pruner:
+    return lambda start, values: gone[start : start + values.size]
 
 
 def rewrite(
@@ -179,11 +189,12 @@ def rewrite(
             verified=verdict.sentence,
             calibration=plan.calibration,
             recovery=plan.recovery,
+            followers=tuple(plan.followers),
         )
 
 
-def inspect_file(path: Path, settings: Settings) -> Report:
-    """Report on a model file as it is."""
+def inspect_file(path: Path, settings: Settings, pattern: Pattern = UNSTRUCTURED) -> Report:
+    """Report on a model file as it is, and how far it has a pattern."""
     began = time.perf_counter()
     with (
         about(path),
@@ -195,9 +206,13 @@ def inspect_file(path: Path, settings: Settings) -> Report:
         verdict = verdict_of()
         if isinstance(model, OnnxModel):
             count_macs(model, verdict.shapes)
+        pairs = list(zip(model.weights, tallies, strict=True))
+        found = parallel(
+            lambda pair: structure_of(model, pair[0], pair[1].zeros, pattern), pairs
+        )
         tensors = tuple(
-            TensorReport(weight, tally, tally.zeros)
-            for weight, tally in zip(model.weights, tallies, strict=True)
+            TensorReport(weight, tally, tally.zeros, structure)
+            for (weight, tally), structure in zip(pairs, found, strict=True)
         )
         return Report(
             model=str(path),
@@ -209,6 +224,7 @@ def inspect_file(path: Path, settings: Settings) -> Report:
             sizes=measure(model.all_files(), [], settings.compressed_size),
             seconds=time.perf_counter() - began,
             verified=verdict.sentence,
+            inspected=inspected(pattern),
         )
 
 

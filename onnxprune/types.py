@@ -150,12 +150,44 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Structure:
+    """Where a tensor's zeros lie.
+
+    Args:
+        groups: of input channels, of which at most N of M may be kept; None where M does not
+            divide them. `complying`: those of which no more are.
+        complying: see above.
+        blocks: None where they do not fit. `occupied`: those that hold a weight.
+        occupied: see above.
+        filters: outputs; `empty`: those without any weight.
+        empty: see above.
+    """
+
+    groups: int | None
+    complying: int | None
+    blocks: int | None
+    occupied: int | None
+    filters: int
+    empty: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """The patterns that a model was looked through for, and the one that was asked for."""
+
+    groups: str
+    blocks: str
+    asked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TensorReport:
-    """What became of one weight."""
+    """What became of one weight; `structure` is where its zeros lie, if that was looked for."""
 
     weight: Weight
     tally: Tally
     mask_zeros: int
+    structure: Structure | None = None
 
     @property
     def sparsity(self) -> float:
@@ -198,6 +230,8 @@ class Report:
         calibration: how the model was measured, if its weights were scored by that.
         recovery: what was done to win accuracy back, if anything was.
         check: what running the pruned model beside the dense one showed, if it was run.
+        followers: biases and normalisations that lost values with whole filters.
+        inspected: the patterns that an inspection looked for.
     """
 
     model: str
@@ -215,6 +249,8 @@ class Report:
     calibration: Calibration | None = None
     recovery: Recovery | None = None
     check: CheckResult | None = None
+    followers: tuple[str, ...] = ()
+    inspected: Inspected | None = None
 
     @property
     def size(self) -> int:

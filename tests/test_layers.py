@@ -26,7 +26,7 @@ LAYERS = [
     ["planning"],
     ["gradual"],
     ["formats"],
-    ["sizes", "rewinding"],
+    ["sizes", "rewinding", "filters", "occupancy"],
     ["pruning", "masks"],
     ["comparing", "applying", "ratios"],
     ["trials"],

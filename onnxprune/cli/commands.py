@@ -26,6 +26,7 @@ from onnxprune.cli.options import (
     Model,
     NoVerify,
     Output,
+    Pattern,
     Quiet,
     Second,
     Sparsity,
@@ -36,6 +37,7 @@ from onnxprune.cli.show import check_reports, present, presenting
 from onnxprune.cli.words import Grouped
 from onnxprune.errors import UsageError
 from onnxprune.listing import methods as list_methods
+from onnxprune.patterns.pattern import parse_pattern
 from onnxprune.pruning import Settings, default_output, inspect_file
 from onnxprune.report.text import count, percent, show
 
@@ -99,7 +101,9 @@ def prune(
 
 @app.command(cls=Grouped)
 @grouped
-def inspect(model: Model, printing: Printing, looking: Looking) -> None:
+def inspect(
+    model: Model, pattern: Pattern = None, *, printing: Printing, looking: Looking
+) -> None:
     """Show a model's weights, zeros and the tensors that cannot be pruned."""
     check_reports(printing, [model])
     settings = Settings(
@@ -107,7 +111,8 @@ def inspect(model: Model, printing: Printing, looking: Looking) -> None:
         compressed_size=looking.compressed_size,
         allow_hardlinks=looking.allow_hardlinks,
     )
-    present(inspect_file(model, settings), printing)
+    wanted = parse_pattern(pattern or "unstructured")
+    present(inspect_file(model, settings, wanted), printing)
 
 
 @app.command(cls=Grouped)
