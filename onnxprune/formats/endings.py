@@ -43,18 +43,46 @@ def _last_nodes(graph: Graph, ends: set[tuple[int, str]]) -> set[tuple[int, str]
     while waiting:
         scope, name = waiting.pop()
         home = scope.defining(name)
-        if home is None or (id(home), name) in seen or name not in home.producers:
+        if home is None or (id(home), name) in seen:
             continue
         seen.add((id(home), name))
-        node = home.producers[name]
-        if _key(home, node) in ends:
+        node = home.producers.get(name)
+        if node is None:
+            waiting += _outside(home, name)
+        elif _key(home, node) in ends:
             met.add(_key(home, node))
         elif node.op_type not in SIZES:
-            waiting += [(home, each) for each in node.input if each]
-            body = graph.called(node)
-            for each in (*inner[id(node)], *([body] if body is not None else [])):
-                waiting += [(each, output) for output in each.outputs]
+            waiting += _behind(graph, inner, home, node)
     return met
+
+
+Step = tuple[Scope, str]
+
+
+def _behind(
+    graph: Graph, inner: dict[int, list[Scope]], scope: Scope, node: onnx.NodeProto
+) -> list[Step]:
+    """Return what a node's results are made of."""
+    body = graph.called(node)
+    if body is not None:
+        return [(body, name) for name in body.outputs]
+    found = [(each, name) for each in inner[id(node)] for name in each.outputs]
+    if node.op_type != "If":
+        # A loop may run no time at all, and then gives what it was given.
+        found += [(scope, name) for name in node.input if name]
+    return found
+
+
+def _outside(scope: Scope, name: str) -> list[Step]:
+    """Return what an input of a function is at its calls."""
+    if name not in scope.inputs:
+        return []
+    index = scope.inputs.index(name)
+    return [
+        (call.scope, call.node.input[index])
+        for call in scope.callers
+        if call.node is not None and index < len(call.node.input)
+    ]
 
 
 def _key(scope: Scope, node: onnx.NodeProto) -> tuple[int, str]:
