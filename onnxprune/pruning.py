@@ -178,7 +178,10 @@ def rewrite(
             model=str(path),
             sha256=file_hash(model.source),
             tensors=tensors,
-            skipped=(*plan.skipped, *model.skipped),
+            skipped=(
+                *plan.skipped,
+                *(each for each in model.skipped if each.name not in plan.followers),
+            ),
             warnings=(*model.warnings, *plan.warnings, *verdict.warnings),
             parameters=model.parameters,
             sizes=measure(model.all_files(), files, settings.compressed_size),
