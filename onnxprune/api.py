@@ -1,7 +1,7 @@
 """The commands as Python functions: the same options, reports and errors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +9,11 @@ from onnxprune.bounds import limiting
 from onnxprune.formats.loading import Model
 from onnxprune.formats.trust import trusting
 from onnxprune.gradual import GradualPlan
+from onnxprune.inspecting import inspect_file
+from onnxprune.patterns.pattern import parse_pattern
 from onnxprune.planners import assist, planning
 from onnxprune.planning import Plan
-from onnxprune.pruning import Settings, inspect_file, prune_file
+from onnxprune.pruning import Settings, prune_file
 from onnxprune.ranked import company
 from onnxprune.recipe import make_recipe
 from onnxprune.storage import DENSE
@@ -47,6 +49,8 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
     bn: str | None = None,
     curvature: str | None = None,
     group: str | None = None,
+    pattern: str | None = None,
+    channel_multiple: int | None = None,
     recover: str | Sequence[str] = (),
     epochs: int | None = None,
     time_budget: float | str | None = None,
@@ -98,6 +102,9 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         bn: normalise by the file's statistics, `eval`, or by each batch's, `batch`.
         curvature: `exact`, `mc` or `empirical`.
         group: among what the lowest scores fall, `tensor` or `row`.
+        pattern: which weights fall together: `unstructured`, N:M such as `2:4`, `block:RxC`,
+            or `filters`.
+        channel_multiple: with filters, every tensor keeps a multiple of so many.
         recover: what is tried to win accuracy back, of `refit`, `sparsegpt`, `statistics`,
             `bias` and `distill`; each stays only if the model is better for it.
         epochs: how often distillation goes through the samples.
@@ -123,40 +130,10 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         memory_limit: what a child process may take, in bytes or such as `16G`.
         max_amplification: how many times as large as a file may be what it says it holds.
     """
-    recipe = make_recipe(
-        {
-            "sparsity": sparsity,
-            "method": method,
-            "allocation": allocation,
-            "include": include,
-            "exclude": exclude,
-            "layer": layer or {},
-            "max_layer_sparsity": max_layer_sparsity,
-            "min_kept": min_kept,
-            "min_size": min_size,
-            "include_embeddings": include_embeddings,
-            "seed": seed,
-            "options": dict(options or {}),
-            "steps": steps,
-            "schedule": schedule,
-            "batches_per_step": batches_per_step,
-            "precision": precision,
-            "loss": loss,
-            "bn": bn,
-            "curvature": curvature,
-            "group": group,
-            "recover": recover,
-            "epochs": epochs,
-            "time_budget": time_budget,
-            "lr": lr,
-            "optimizer": optimizer,
-            "augment": augment,
-            "match": match,
-            "label_weight": label_weight,
-            "held_out": held_out,
-            "rewind": str(rewind) if rewind is not None else None,
-        }
-    )
+    given = locals()
+    values = {each.name: given[each.name] for each in fields(Recipe)}
+    values |= {"layer": layer or {}, "options": dict(options or {})}
+    recipe = make_recipe(values | {"rewind": str(rewind) if rewind is not None else None})
     settings = Settings(
         output=Path(output) if output is not None else None,
         force=force,
@@ -267,6 +244,7 @@ def inspect(  # noqa: PLR0913 - the twin of a command has its options
     timeout: float | None = None,
     memory_limit: str | int | None = None,
     max_amplification: float | None = None,
+    pattern: str | None = None,
 ) -> Report:
     """Report on a model file as it is.
 
@@ -278,10 +256,12 @@ def inspect(  # noqa: PLR0913 - the twin of a command has its options
         timeout: seconds that a library may take to look at a model; a trial has its own.
         memory_limit: what a child process may take, in bytes or such as `16G`.
         max_amplification: how many times as large as a file may be what it says it holds.
+        pattern: N:M or `block:RxC` instead of 2:4 and `block:4x4`, of which every tensor's
+            `structure` tells how far it has them.
     """
     settings = Settings(verify=verify, compressed_size=compressed_size)
     bounds = limiting(
         timeout=timeout, memory_limit=memory_limit, max_amplification=max_amplification
     )
     with trusting(trust_model), bounds:
-        return inspect_file(Path(model), settings)
+        return inspect_file(Path(model), settings, parse_pattern(pattern or "unstructured"))

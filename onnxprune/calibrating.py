@@ -16,6 +16,7 @@ from onnxprune.allocations.curves import Ratios
 from onnxprune.checkpoints import Checkpoint
 from onnxprune.choosing import measured, resolve
 from onnxprune.errors import UsageError
+from onnxprune.filters import weights_for
 from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_file import OnnxModel, file_hash
 from onnxprune.formats.torch_file import TorchModel
@@ -136,7 +137,7 @@ class Calibrator:
 
     def assist(self, model: Model, recipe: Recipe) -> None:
         """Measure what the leading process gives out, until it needs nothing more."""
-        chosen = [weight.path for weight in select(recipe, model.weights).weights]
+        chosen = [weight.path for weight in select(recipe, weights_for(model, recipe)).weights]
         measure_ordered(self.collector(model, recipe, chosen, True)[0], self.company)
 
     def digest(self, model: Model) -> str:

@@ -12,8 +12,8 @@ from onnxprune.errors import TargetError, UsageError
 from onnxprune.planning import Plan, make_plan, select
 from onnxprune.registry import Entry
 from onnxprune.schedule import sparsity_after
-from onnxprune.scoring import GONE, Given, Values
-from onnxprune.selection import CHUNK
+from onnxprune.scoring import Given, Values
+from onnxprune.selection import CHUNK, GONE
 from onnxprune.types import Array, Recipe, Skipped, Weight
 
 Masks = dict[str, Array]
@@ -175,7 +175,7 @@ def _mask(plan: Plan, weight: Weight, values: Values) -> Array:
 def _refuse_collapse(plan: Plan, done: Progressed, step: int, notes: Sequence[str]) -> None:
     """Stop where no score tells one remaining weight from another."""
     for weight in plan.weights:
-        for scores in plan.rankings[weight.path].chunks():
+        for scores in plan.scores[weight.path].chunks():
             if ((scores != 0) & (scores != GONE)).any():
                 return
     if not done.masks:

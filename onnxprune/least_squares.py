@@ -5,7 +5,7 @@ position. All that matters of X is the Gram matrix H = X·Xᵀ. Rows that see ot
 of a convolution, directions of a recurrent layer) have a Gram matrix of their own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,28 +58,37 @@ def prune_blocks(
         block: columns at once.
         damp: is added to the diagonal of H, times its mean.
     """
-    kept = np.ones(matrix.shape, bool)
-    cost = np.zeros(matrix.shape)
     areas = list(_areas(matrix, gram, block))
     counts = _divide(zeros, [rows.size * columns.size for rows, _, columns in areas])
-    work = matrix.astype(np.float64)
-    factors: dict[int, Array] = {}
-    for (rows, part, columns), count in zip(areas, counts, strict=True):
-        area = np.ix_(rows, columns)
-        if part is None:
-            # Nothing is known of what these are multiplied with: nothing makes up for them.
-            cost[area] = 0.0
-            kept[area] = _lowest_fall(cost[area], count)
-            continue
-        if id(part) not in factors:
-            factors[id(part)] = _factor(part.gram, damp)
-            dead = np.flatnonzero(np.diag(part.gram) == 0)
-            work[np.ix_(rows, dead)] = 0.0
-        factor = factors[id(part)]
-        cost[area] = work[area] ** 2 / np.diag(factor)[columns] ** 2
-        kept[area] = _lowest_fall(cost[area], count)
-        _sweep(work, kept, rows, columns, factor)
-    return kept, cost
+
+    def choose(number: int, cost: Array) -> Array:
+        return _lowest_fall(cost, counts[number])
+
+    return _prune(matrix, areas, choose, damp)
+
+
+def prune_groups(
+    matrix: Array, gram: Gram, n: int, m: int, damp: float = 0.01
+) -> tuple[Array, Array]:
+    """Choose what falls as SparseGPT does where n of m neighbouring columns are kept.
+
+    In each row the cheapest of a group fall, once all that is to the left has fallen.
+
+    Args:
+        matrix: the weights; m divides its columns.
+        gram: their inputs.
+        n: how many of each group are kept.
+        m: columns in a group.
+        damp: is added to the diagonal of H, times its mean.
+    """
+
+    def choose(_: int, cost: Array) -> Array:
+        kept = np.ones(cost.shape, bool)
+        order = np.argsort(cost, axis=1, kind="stable")
+        np.put_along_axis(kept, order[:, : m - n], False, axis=1)
+        return kept
+
+    return _prune(matrix, list(_areas(matrix, gram, m)), choose, damp)
 
 
 def reconstruct(matrix: Array, kept: Array, gram: Gram, damp: float = 0.01) -> Array:
@@ -158,6 +167,35 @@ def _areas(
     for some, part in rows:
         for start in range(0, matrix.shape[1], block):
             yield some, part, np.arange(start, min(start + block, matrix.shape[1]))
+
+
+def _prune(
+    matrix: Array,
+    areas: Sequence[tuple[Array, Part | None, Array]],
+    choose: Callable[[int, Array], Array],
+    damp: float,
+) -> tuple[Array, Array]:
+    """Go through a matrix area by area; what is kept of one is chosen by what each costs."""
+    kept = np.ones(matrix.shape, bool)
+    cost = np.zeros(matrix.shape)
+    work = matrix.astype(np.float64)
+    factors: dict[int, Array] = {}
+    for number, (rows, part, columns) in enumerate(areas):
+        area = np.ix_(rows, columns)
+        if part is None:
+            # Nothing is known of what these are multiplied with: nothing makes up for them.
+            cost[area] = 0.0
+            kept[area] = choose(number, cost[area])
+            continue
+        if id(part) not in factors:
+            factors[id(part)] = _factor(part.gram, damp)
+            dead = np.flatnonzero(np.diag(part.gram) == 0)
+            work[np.ix_(rows, dead)] = 0.0
+        factor = factors[id(part)]
+        cost[area] = work[area] ** 2 / np.diag(factor)[columns] ** 2
+        kept[area] = choose(number, cost[area])
+        _sweep(work, kept, rows, columns, factor)
+    return kept, cost
 
 
 def _divide(total: int, sizes: Sequence[int]) -> list[int]:

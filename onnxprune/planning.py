@@ -10,11 +10,22 @@ from onnxprune.budgets import budgets
 from onnxprune.choosing import matches, measured, resolve
 from onnxprune.errors import TargetError, UsageError
 from onnxprune.outcomes import Calibration
+from onnxprune.patterns.demands import method_options, refuse_conflict
+from onnxprune.patterns.pattern import (
+    Blocks,
+    Filters,
+    Pattern,
+    Unstructured,
+    misfit,
+    parse_pattern,
+)
+from onnxprune.patterns.structure import leave_incomplete
 from onnxprune.recipe import own_options, refuse_unknown_options
 from onnxprune.recoveries import Recovery
 from onnxprune.registry import Entry, find
 from onnxprune.scoring import Given, Values, rank
 from onnxprune.selection import Cut, Ranking, Sieve
+from onnxprune.shaping import shape_of
 from onnxprune.threads import parallel
 from onnxprune.types import Array, Recipe, Skipped, Weight
 
@@ -28,12 +39,14 @@ class Plan:
         skipped: those that were not selected.
         zeros: the budget of each selected tensor, by path.
         cuts: where each tensor with a budget is cut.
-        rankings: the scores behind the cuts.
+        rankings: what tensors are cut by.
+        scores: the method's scores behind that.
         warnings: what a user should know.
         calibration: how the model was measured, if it was.
         values: what tensors hold instead of what is in the file, by path, in stored order.
         additions: biases to make, by the weight whose outputs they are added to.
         recovery: what was done to win accuracy back, if anything was.
+        followers: what goes of biases and normalisations with whole filters, by path.
     """
 
     weights: list[Weight]
@@ -41,11 +54,13 @@ class Plan:
     zeros: dict[str, int] = field(default_factory=dict)
     cuts: dict[str, Cut] = field(default_factory=dict)
     rankings: dict[str, Ranking] = field(default_factory=dict)
+    scores: dict[str, Ranking] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     calibration: Calibration | None = None
     values: dict[str, Array] = field(default_factory=dict)
     additions: dict[str, Array] = field(default_factory=dict)
     recovery: Recovery | None = None
+    followers: dict[str, Array] = field(default_factory=dict)
 
     def pruned_paths(self) -> list[str]:
         """Return the tensors that lose weights."""
@@ -85,7 +100,10 @@ def make_plan(
     if not plan.weights:
         raise _nothing(plan)
     score, allocate = resolve(recipe)
-    refuse_unknown_options(recipe.options, score, allocate)
+    pattern = parse_pattern(recipe.pattern)
+    named = find(recipe.method).kind == "allocation"
+    refuse_conflict(recipe, pattern, allocate.name, named)
+    refuse_unknown_options(method_options(recipe, pattern), score, allocate)
     if given is None and measured(recipe):
         who = score if score.measured else allocate
         raise UsageError(f"{who.name} measures the model on samples", "--data SET names them")
@@ -99,9 +117,15 @@ def make_plan(
         zeros = round(sum(shares, Fraction(0)))
     else:
         raise UsageError("how much should go? try --sparsity 0.5")
+    given = _shaped(given, plan, pattern)
     candidates = _candidates(recipe, plan, score, values, given)
-    plan.zeros = budgets(recipe, allocate, candidates, zeros, ratios, given)
-    plan.rankings = _final(recipe, plan, score, candidates, values, given)
+    shape = shape_of(pattern, recipe, candidates, given.gone)
+    zeros = shape.within_reach(zeros)
+    plan.zeros = budgets(recipe, allocate, shape.candidates, zeros, ratios, given)
+    plan.zeros = shape.settled(plan.zeros, zeros)
+    final = _final(recipe, plan, score, candidates, values, given)
+    plan.scores = {c.weight.path: c.scores for c in candidates}
+    plan.rankings = shape.ordered(final)
     cut = [path for path, count in plan.zeros.items() if count]
     cuts = parallel(lambda path: plan.rankings[path].cut(plan.zeros[path]), cut)
     plan.cuts = dict(zip(cut, cuts, strict=True))
@@ -119,6 +143,9 @@ def select(recipe: Recipe, weights: Sequence[Weight]) -> Plan:
             chosen.append(weight)
         else:
             skipped.append(Skipped(weight.path, why, weight.size))
+    if isinstance(parse_pattern(recipe.pattern), Filters):
+        chosen, apart = leave_incomplete(chosen)
+        skipped += apart
     for option, patterns in (("--include", recipe.include), ("--layer", tuple(recipe.layer))):
         for pattern in patterns:
             if weights and not any(matches(pattern, weight) for weight in weights):
@@ -143,7 +170,7 @@ def _left_out(recipe: Recipe, weight: Weight) -> str | None:
         return "embedding table (--include-embeddings prunes it)"
     if weight.size < recipe.min_size:
         return f"fewer than {recipe.min_size:,} elements (--min-size)"
-    return None
+    return misfit(parse_pattern(recipe.pattern), weight)
 
 
 def _nothing(plan: Plan) -> TargetError:
@@ -155,15 +182,23 @@ def _nothing(plan: Plan) -> TargetError:
     )
 
 
+def _shaped(given: Given | None, plan: Plan, pattern: Pattern) -> Given:
+    """Tell methods of the pattern; what asks for budgets scores units before there are any."""
+    made = replace(given or Given(), pattern=pattern)
+    if isinstance(pattern, Blocks | Filters):
+        return replace(made, zeros={weight.path: 0 for weight in plan.weights})
+    return made
+
+
 def _candidates(
-    recipe: Recipe, plan: Plan, score: Entry, values: Values, given: Given | None
+    recipe: Recipe, plan: Plan, score: Entry, values: Values, given: Given
 ) -> list[Candidate]:
     highest = Fraction(repr(float(recipe.max_layer_sparsity)))
     candidates = []
     for weight in plan.weights:
         magnitudes = rank(weight, values, find("magnitude"), {}, recipe.seed)
         scores = magnitudes
-        if score.name != "magnitude" and "zeros" not in score.needs:
+        if score.name != "magnitude" and ("zeros" not in score.needs or given.zeros):
             options = own_options(score, recipe.options)
             scores = rank(weight, values, score, options, recipe.seed, given)
         limit = min(
@@ -179,15 +214,18 @@ def _final(  # noqa: PLR0913 - the parts of one decision
     score: Entry,
     candidates: list[Candidate],
     values: Values,
-    given: Given | None,
+    given: Given,
 ) -> dict[str, Ranking]:
-    """Return what tensors are cut by: scores row by row, or those that follow from budgets."""
+    """Return scores that are compared row by row, or that follow from budgets, if they are."""
     group = recipe.group or score.group
-    if group == "tensor" and "zeros" not in score.needs:
+    free = isinstance(given.pattern, Unstructured)
+    late = "zeros" in score.needs and not given.zeros
+    if not late and (group == "tensor" or not free):
         return {c.weight.path: c.scores for c in candidates}
-    known = replace(given or Given(), zeros=plan.zeros)
+    known = replace(given, zeros=plan.zeros)
     options = own_options(score, recipe.options)
+    within = group if free else "tensor"
     return {
-        c.weight.path: rank(c.weight, values, score, options, recipe.seed, known, group)
+        c.weight.path: rank(c.weight, values, score, options, recipe.seed, known, within)
         for c in candidates
     }

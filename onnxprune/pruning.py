@@ -9,7 +9,8 @@ from pathlib import Path
 from onnxprune.allocations.curves import Ratios
 from onnxprune.choosing import measured
 from onnxprune.errors import TargetError, UsageError, about
-from onnxprune.formats.edits import Edit, Edits
+from onnxprune.filters import take_followers, weights_for
+from onnxprune.formats.edits import Edit, Edits, Pruner
 from onnxprune.formats.loading import Model, load_model, refuse_form
 from onnxprune.formats.macs import count_macs
 from onnxprune.formats.onnx_file import OnnxModel, file_hash
@@ -24,7 +25,7 @@ from onnxprune.rewinding import rewound_values
 from onnxprune.scoring import Values
 from onnxprune.sizes import measure
 from onnxprune.storage import DENSE, check_storage
-from onnxprune.thinning import choose_sparse, settled_storage, storage_of
+from onnxprune.thinning import choose_sparse, settled_storage
 from onnxprune.threads import parallel
 from onnxprune.types import Array, Recipe, Report, Tally, TensorReport, Weight
 
@@ -117,10 +118,11 @@ def prune_file(
     def decide(model: Model) -> Decision:
         # What measures in steps tells of these; it reads every weight many times.
         values = model.values if measured(recipe) else _counted(model, settings)
-        plan = planner(model, recipe, values, ratios, model.weights)
+        plan = planner(model, recipe, values, ratios, weights_for(model, recipe))
         if recipe.rewind is not None and not recipe.recover:
             plan.values, notes = rewound_values(model, Path(recipe.rewind))
             plan.warnings += notes
+        take_followers(model, recipe, plan)
         return Decision(plan, edits_of(plan), plan.additions)
 
     return rewrite(path, settings, decide, recipe)
@@ -129,9 +131,15 @@ def prune_file(
 def edits_of(plan: Plan) -> dict[str, Edit]:
     """Return what a plan does to a model's tensors."""
     edits = {path: Edit(plan.pruner(path)) for path in plan.pruned_paths()}
+    for path, gone in plan.followers.items():
+        edits[path] = Edit(_follower(gone))
     for path, values in plan.values.items():
         edits[path] = replace(edits.get(path, Edit()), values=values)
     return edits
+
+
+def _follower(gone: Array) -> Pruner:
+    return lambda start, values: gone[start : start + values.size]
 
 
 def rewrite(
@@ -178,7 +186,10 @@ def rewrite(
             model=str(path),
             sha256=file_hash(model.all_files()[0]),
             tensors=tensors,
-            skipped=(*plan.skipped, *model.skipped),
+            skipped=(
+                *plan.skipped,
+                *(each for each in model.skipped if each.name not in plan.followers),
+            ),
             warnings=(*model.warnings, *plan.warnings, *notes, *verdict.warnings),
             parameters=model.parameters,
             sizes=measure(model.all_files(), files, settings.compressed_size),
@@ -190,37 +201,7 @@ def rewrite(
             calibration=plan.calibration,
             recovery=plan.recovery,
             storage=storage,
-        )
-
-
-def inspect_file(path: Path, settings: Settings) -> Report:
-    """Report on a model file as it is."""
-    began = time.perf_counter()
-    with (
-        about(path),
-        load_model(path, allow_hardlinks=settings.allow_hardlinks) as model,
-        verifying(model, settings.verify) as verdict_of,
-    ):
-        paths = [weight.path for weight in model.weights]
-        tallies = parallel(lambda tensor: tally_tensor(model, tensor), paths)
-        verdict = verdict_of()
-        if isinstance(model, OnnxModel):
-            count_macs(model, verdict.shapes)
-        tensors = tuple(
-            TensorReport(weight, tally, tally.zeros)
-            for weight, tally in zip(model.weights, tallies, strict=True)
-        )
-        return Report(
-            model=str(path),
-            sha256=file_hash(model.all_files()[0]),
-            tensors=tensors,
-            skipped=tuple(model.skipped),
-            warnings=(*model.warnings, *verdict.warnings),
-            parameters=model.parameters,
-            sizes=measure(model.all_files(), [], settings.compressed_size),
-            seconds=time.perf_counter() - began,
-            verified=verdict.sentence,
-            storage=storage_of(model),
+            followers=tuple(plan.followers),
         )
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from onnxprune.errors import UsageError
+from onnxprune.patterns.demands import fit_pattern
+from onnxprune.patterns.pattern import Groups, parse_pattern
 from onnxprune.recovery_fields import FIELDS, recovery_field
 from onnxprune.registry import Entry
 from onnxprune.types import Recipe
@@ -26,8 +28,12 @@ NUMBERS = {
     "steps": int,
     "batches_per_step": int,
     "epochs": int,
+    "channel_multiple": int,
 }
-OPTIONAL = ("precision", "loss", "bn", "curvature", "optimizer", "held_out")
+OPTIONAL = (
+    *("precision", "loss", "bn", "curvature", "optimizer", "held_out"),
+    *("pattern", "channel_multiple"),
+)
 """Fields for which None stands for the default."""
 
 OF_DISTILLATION = ("epochs", "time_budget", "lr", "optimizer", "augment", "label_weight")
@@ -89,14 +95,16 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
     made = {name: _field(name, value) for name, value in values.items()}
     optional = {name for name in OPTIONAL if made.get(name) is None}
     made = {name: value for name, value in made.items() if name not in optional}
+    pattern = parse_pattern(made.get("pattern", DEFAULT.pattern))
     if made.get("method") is None:
         # An allocation without a method divides what magnitude ranks; lamp is one itself.
-        made["method"] = "magnitude" if made.get("allocation") else DEFAULT.method
-    recipe = replace(DEFAULT, **made)
+        ranked = made.get("allocation") or isinstance(pattern, Groups)
+        made["method"] = "magnitude" if ranked else DEFAULT.method
+    recipe = fit_pattern(replace(DEFAULT, **made), pattern)
     for name in ("min_kept", "min_size", "seed"):
         if getattr(recipe, name) < 0:
             raise UsageError(f"{_option(name)} must not be negative")
-    for name in ("steps", "batches_per_step", "epochs"):
+    for name in ("steps", "batches_per_step", "epochs", "channel_multiple"):
         if (getattr(recipe, name) or 1) < 1 or getattr(recipe, name) == 0:
             raise UsageError(f"{_option(name)} is at least 1")
     unused = [
@@ -111,6 +119,8 @@ def _field(name: str, value: Any) -> Any:
     """Check one field and give it its type."""
     if name == "sparsity":
         return parse_sparsity(value) if value is not None else None
+    if name == "pattern":
+        return str(parse_pattern(value)) if value is not None else None
     if name in LISTS:
         return _texts(value, f"{_option(name)} takes globs")
     if name == "layer":

@@ -9,6 +9,7 @@ from onnxprune.allocations.curves import Ratios
 from onnxprune.calibrating import Calibrator
 from onnxprune.choosing import measured, resolve
 from onnxprune.errors import UsageError
+from onnxprune.filters import of_filters
 from onnxprune.formats.loading import Model
 from onnxprune.gradual import GradualPlan, Masks, masks_of
 from onnxprune.planning import Plan
@@ -110,7 +111,7 @@ class Recovering:
     ) -> GradualPlan:
         state, judge = shop.state, shop.judge
         dense = judge.settle()
-        state.put_masks(shop.names.inward(masks))
+        shop.put_masks(masks, of_filters(recipe))
         pruned = judge.stand(state.current())
         bare = state.snapshot(), dict(state.masks)
         attempts = Attempts(state, judge, pruned)

@@ -20,7 +20,7 @@ from onnxprune.errors import UsageError
 MEASURED = {"gradient", "curvature", "hessian_gradient", "flow", "input_norm", "gram"}
 """What is measured by running the model, and so needs samples or at least the graph."""
 
-STATISTICS = {"rng", "ratios", "zeros"} | MEASURED
+STATISTICS = {"rng", "ratios", "zeros", "pattern"} | MEASURED
 """What the pipeline can hand to a function that asks for it by name."""
 
 GROUPS = ("tensor", "row")

@@ -8,18 +8,13 @@ from typing import Any
 import numpy as np
 
 from onnxprune.errors import InputError, OnnxpruneError, UsageError
+from onnxprune.patterns.pattern import UNSTRUCTURED, Pattern
 from onnxprune.registry import Entry
-from onnxprune.selection import CHUNK, Ranking
+from onnxprune.selection import CHUNK, GONE, KEEP_SCORES, Ranking
 from onnxprune.types import Array, Layout, Weight
-
-KEEP_SCORES = 1 << 22
-"""Scores of a method that needs whole tensors are kept up to this many, else made again."""
 
 Values = Callable[[str, int, int], Array]
 """(path, start, stop) -> the real values of a weight."""
-
-GONE = -np.finfo(np.float64).max
-"""The score of what has fallen already: below all others, and finite."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,11 +25,13 @@ class Given:
         statistics: by name and tensor, in stored order.
         gone: which weights have fallen already, by tensor, in stored order.
         zeros: how many weights of a tensor go, once that is decided.
+        pattern: which weights go together.
     """
 
     statistics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     gone: Mapping[str, Array] = field(default_factory=dict)
     zeros: Mapping[str, int] = field(default_factory=dict)
+    pattern: Pattern = UNSTRUCTURED
 
     def arranged(self, name: str, weight: Weight) -> Any:
         """Return a statistic of a tensor, what is one number per weight as the matrix."""
@@ -143,6 +140,8 @@ class _Scores:
             needs[name] = self.given.arranged(name, self.weight)
         if "zeros" in self.score.needs:
             needs["zeros"] = self.given.zeros[self.weight.path]
+        if "pattern" in self.score.needs:
+            needs["pattern"] = self.given.pattern
         try:
             scores = self.score.function(values, **needs, **self.options)
             return self._checked(scores, values)

@@ -15,6 +15,12 @@ from onnxprune.types import Array
 CHUNK = 1 << 18
 """Scores that are looked at together; sums run over these blocks in order."""
 
+KEEP_SCORES = 1 << 22
+"""Scores that are made of a whole tensor are kept up to this many, else made again."""
+
+GONE = -np.finfo(np.float64).max
+"""The score of what has fallen already: below all others, and finite."""
+
 READ = Callable[[int, int], Array]
 
 

@@ -10,6 +10,8 @@ from onnxprune.errors import UsageError, about
 from onnxprune.formats.loading import load_model
 from onnxprune.formats.output import check_output
 from onnxprune.outcomes import CheckReport
+from onnxprune.patterns.demands import fit_pattern, refuse_search
+from onnxprune.patterns.pattern import parse_pattern
 from onnxprune.planners import assist, planning, refuse_recovery
 from onnxprune.points import Study
 from onnxprune.pruning import Progress, Settings, default_output
@@ -100,6 +102,7 @@ def run_sweep(  # noqa: PLR0913 - a model, what to try, how
 ) -> Study:
     """Run a sweep, keeping finished points in a journal."""
     refuse_recovery(recipe)
+    _refuse_misfits(recipe, sparsities)
     recipes = [variant_of(recipe, label, 0.0) for label in methods]
     with planning(recipes, calibration, Settings(progress=progress)) as planner:
         return sweep_file(
@@ -151,6 +154,7 @@ def run_search(  # noqa: PLR0913 - a model, what to try, how
 ) -> Found:
     """Search, then write the model that won."""
     refuse_recovery(recipe)
+    refuse_search(recipe, parse_pattern(recipe.pattern))
     if not company().leads:
         assist(model, recipe, settings.allow_hardlinks, calibration)
     # A long search should not end at a file that is in the way.
@@ -208,9 +212,16 @@ def run_sensitivity(  # noqa: PLR0913 - a model, what to try, how
 ) -> Study:
     """Measure sensitivities, keeping finished points in a journal."""
     refuse_recovery(recipe)
+    _refuse_misfits(recipe, sparsities)
     with planning([recipe], calibration, Settings(progress=progress)) as planner:
         return sense_file(model, recipe, sparsities, trial, journal, progress, planner)
 
 
 def _sparsities(given: Sequence[float | str]) -> list[float]:
     return [parse_sparsity(each) for each in given]
+
+
+def _refuse_misfits(recipe: Recipe, sparsities: Sequence[float]) -> None:
+    """Refuse sparsities that the pattern does not have, before anything is run."""
+    for sparsity in sparsities:
+        fit_pattern(replace(recipe, sparsity=sparsity), parse_pattern(recipe.pattern))

@@ -4,57 +4,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from onnxprune.layout import Array as Array
+from onnxprune.layout import Layout as Layout
 from onnxprune.outcomes import Calibration, CheckResult, Sizes
 from onnxprune.points import Search
 from onnxprune.recoveries import Recovery
 from onnxprune.storage import Storage
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a tensor is read as an [outputs, inputs] matrix.
-
-    Args:
-        shape: the stored values' shape, refined so that `axes` can order it.
-        outputs: the dimensions of `shape` that count outputs.
-        kernel: those in between, such as a kernel's height and width.
-        inputs: those that count input channels; they come last in the matrix.
-    """
-
-    shape: tuple[int, ...]
-    outputs: tuple[int, ...]
-    kernel: tuple[int, ...]
-    inputs: tuple[int, ...]
-
-    @property
-    def axes(self) -> tuple[int, ...]:
-        """The permutation of `shape` that puts outputs first and input channels last."""
-        return self.outputs + self.kernel + self.inputs
-
-    @property
-    def output_count(self) -> int:
-        """The number of outputs."""
-        return _product(self.shape, self.outputs)
-
-    @property
-    def input_count(self) -> int:
-        """The number of input channels, without the kernel."""
-        return _product(self.shape, self.inputs)
-
-    def matrix(self, flat: Array) -> Array:
-        """Arrange stored values as the matrix."""
-        ordered = flat.reshape(self.shape).transpose(self.axes)
-        return ordered.reshape(self.output_count, -1)
-
-    def flat(self, matrix: Array) -> Array:
-        """Put a matrix back into the stored order."""
-        ordered = matrix.reshape([self.shape[axis] for axis in self.axes])
-        return ordered.transpose(np.argsort(self.axes)).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +25,9 @@ class Weight:
         layout: how operators read it.
         macs: multiply-accumulates per sample, or None where a shape is unknown.
         embedding: whether it is a lookup table.
+        held: why none of its outputs may vanish as a whole; empty where they may.
+        coupling: the weights, itself among them, whose outputs of the same number are one
+            unit; empty where its outputs are units of their own.
     """
 
     path: str
@@ -81,6 +39,8 @@ class Weight:
     layout: Layout
     macs: int | None = None
     embedding: bool = False
+    held: str = ""
+    coupling: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +50,6 @@ class Skipped:
     name: str
     reason: str
     size: int = 0
-
-
-def _product(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    product = 1
-    for axis in axes:
-        product *= shape[axis]
-    return product
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +100,9 @@ class Recipe:
         bn: normalisation by the file's statistics, `eval`, or by each batch's, `batch`.
         curvature: `exact`, `mc` (drawn) or `empirical` (by the labels).
         group: among what scores are compared, `tensor` or `row`; None leaves it to the method.
+        pattern: which weights go together, `unstructured`, N:M such as `2:4`, `block:RxC` or
+            `filters`.
+        channel_multiple: with filters, what a tensor keeps is a multiple of so many.
         recover: what is tried to win accuracy back.
         epochs: how often distillation goes through the samples; None leaves it to it.
         time_budget: seconds that distillation may take; None for as long as the epochs take.
@@ -180,6 +136,8 @@ class Recipe:
     bn: str = "eval"
     curvature: str = "exact"
     group: str | None = None
+    pattern: str = "unstructured"
+    channel_multiple: int = 1
     recover: tuple[str, ...] = ()
     epochs: int | None = None
     time_budget: float | None = None
@@ -193,12 +151,44 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Structure:
+    """Where a tensor's zeros lie.
+
+    Args:
+        groups: of input channels, of which at most N of M may be kept; None where M does not
+            divide them. `complying`: those of which no more are.
+        complying: see above.
+        blocks: None where they do not fit. `occupied`: those that hold a weight.
+        occupied: see above.
+        filters: outputs; `empty`: those without any weight.
+        empty: see above.
+    """
+
+    groups: int | None
+    complying: int | None
+    blocks: int | None
+    occupied: int | None
+    filters: int
+    empty: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """The patterns that a model was looked through for, and the one that was asked for."""
+
+    groups: str
+    blocks: str
+    asked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TensorReport:
-    """What became of one weight."""
+    """What became of one weight; `structure` is where its zeros lie, if that was looked for."""
 
     weight: Weight
     tally: Tally
     mask_zeros: int
+    structure: Structure | None = None
 
     @property
     def sparsity(self) -> float:
@@ -242,6 +232,8 @@ class Report:
         recovery: what was done to win accuracy back, if anything was.
         check: what running the pruned model beside the dense one showed, if it was run.
         storage: which tensors are, or were, stored sparse, if any.
+        followers: biases and normalisations that lost values with whole filters.
+        inspected: the patterns that an inspection looked for.
     """
 
     model: str
@@ -260,6 +252,8 @@ class Report:
     recovery: Recovery | None = None
     check: CheckResult | None = None
     storage: Storage | None = None
+    followers: tuple[str, ...] = ()
+    inspected: Inspected | None = None
 
     @property
     def size(self) -> int:

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from onnxprune.least_squares import Gram, Part, prune_blocks, reconstruct, refit
+from onnxprune.least_squares import (
+    Gram,
+    Part,
+    prune_blocks,
+    prune_groups,
+    reconstruct,
+    refit,
+)
 from onnxprune.types import Array
 
 
@@ -177,3 +184,59 @@ def test_refitting_and_sparsegpt_come_closer_than_masks_alone() -> None:
         error(weight * kept),
     ]
     assert errors == sorted(errors)
+
+
+def reference_groups(
+    weight: Array, inputs: Array, n: int, m: int, damp: float = 0.01
+) -> tuple[Array, Array]:
+    """Choose within groups by direct inverses, row by row, in double precision.
+
+    Each row is on its own: what is free to make up for a loss are the columns to the right.
+    """
+    weight = weight.astype(np.float64)
+    square = inputs @ inputs.T * 2 / inputs.shape[1]
+    dead = np.diag(square) == 0
+    square[dead, dead] = 1
+    weight[:, dead] = 0
+    square += damp * np.mean(np.diag(square)) * np.eye(len(square))
+    kept = np.ones(weight.shape, bool)
+    for row in range(len(weight)):
+        for start in range(0, weight.shape[1], m):
+            costs = []
+            for column in range(start, start + m):
+                inverse = np.linalg.inv(square[column:, column:])
+                costs.append((weight[row, column] ** 2 / inverse[0, 0], column))
+            for _, column in sorted(costs)[: m - n]:
+                kept[row, column] = False
+            for column in range(start, start + m):
+                if not kept[row, column]:
+                    inverse = np.linalg.inv(square[column:, column:])
+                    loss = weight[row, column] / inverse[0, 0]
+                    weight[row, column:] -= loss * inverse[0]
+                    weight[row, column] = 0
+    return weight, kept
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 2), (1, 4), (3, 8)])
+def test_sparsegpt_chooses_within_groups_as_it_goes(n: int, m: int) -> None:
+    weight, inputs = draw(7, 24, 90, seed=n * m)
+    expected, kept = reference_groups(weight, inputs, n, m)
+    gram = Gram((gram_of(np.arange(7), inputs),))
+    found, _ = prune_groups(weight, gram, n, m)
+    np.testing.assert_array_equal(found, kept)
+    assert (found.reshape(-1, m).sum(1) == n).all()
+    np.testing.assert_allclose(reconstruct(weight, found, gram), expected, atol=1e-9)
+    # What went before counts: choosing by the dense weights alone gives another mask.
+    alone = prune_groups(weight, Gram(()), n, m)[0]
+    assert (alone != found).any()
+
+
+def test_groups_of_rows_with_inputs_of_their_own_are_chosen_by_these() -> None:
+    weight, inputs = draw(8, 12, 60, seed=3)
+    others = draw(8, 12, 60, seed=4)[1]
+    halves = np.arange(4), np.arange(4, 8)
+    gram = Gram((gram_of(halves[0], inputs), gram_of(halves[1], others)))
+    found, _ = prune_groups(weight, gram, 2, 4)
+    for rows, own in zip(halves, (inputs, others), strict=True):
+        expected = reference_groups(weight[rows], own, 2, 4)[1]
+        np.testing.assert_array_equal(found[rows], expected)

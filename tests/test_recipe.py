@@ -59,7 +59,11 @@ mode = "protect"
 [layer]
 "conv1.weight" = 0.25
 """
-EVERY = RECOVERY + PLAIN
+SHAPED = """
+pattern = "filters"
+channel_multiple = 4
+"""
+EVERY = RECOVERY + SHAPED + PLAIN
 READ = Recipe(
     sparsity=0.75,
     method="random",
@@ -81,6 +85,8 @@ READ = Recipe(
     bn="batch",
     curvature="mc",
     group="row",
+    pattern="filters",
+    channel_multiple=4,
     recover=("refit", "distill"),
     epochs=7,
     time_budget=5400.0,

@@ -36,6 +36,7 @@ from onnxprune.cli.options import (
     Model,
     NoVerify,
     Output,
+    Pattern,
     Quiet,
     Second,
     Sparsity,
@@ -47,8 +48,10 @@ from onnxprune.cli.recovery import Recovery
 from onnxprune.cli.show import check_reports, present, presenting
 from onnxprune.cli.words import Grouped
 from onnxprune.errors import UsageError
+from onnxprune.inspecting import inspect_file
 from onnxprune.listing import methods as list_methods
-from onnxprune.pruning import Settings, default_output, inspect_file
+from onnxprune.patterns.pattern import parse_pattern
+from onnxprune.pruning import Settings, default_output
 from onnxprune.report.text import count, percent, show
 from onnxprune.storage import DENSE
 
@@ -118,6 +121,7 @@ def prune(
 @grouped
 def inspect(
     model: Model,
+    pattern: Pattern = None,
     timeout: Timeout = None,
     *,
     printing: Printing,
@@ -132,7 +136,8 @@ def inspect(
         compressed_size=looking.compressed_size,
         allow_hardlinks=looking.allow_hardlinks,
     )
-    present(inspect_file(model, settings), printing)
+    wanted = parse_pattern(pattern or "unstructured")
+    present(inspect_file(model, settings, wanted), printing)
 
 
 @app.command(cls=Grouped)

@@ -11,6 +11,7 @@ from onnxprune.cli.options import (
     Allocation,
     BatchesPerStep,
     Bn,
+    ChannelMultiple,
     Compressed,
     Curvature,
     Embeddings,
@@ -28,6 +29,7 @@ from onnxprune.cli.options import (
     MinSize,
     NoVerify,
     Own,
+    Pattern,
     Penalty,
     Precision,
     Quiet,
@@ -70,6 +72,8 @@ class Choice:
     bn: Bn = None
     curvature: Curvature = None
     group: Group = None
+    pattern: Pattern = None
+    channel_multiple: ChannelMultiple = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,14 @@ Own = Annotated[
 Group = Annotated[
     str | None, how(metavar="tensor|row", help="Among what the lowest scores fall.")
 ]
+Pattern = Annotated[
+    str | None,
+    how("--pattern", metavar="P", help="unstructured, N:M, block:RxC or filters."),
+]
+ChannelMultiple = Annotated[
+    int | None,
+    how("--channel-multiple", metavar="N", help="With filters, keep a multiple of N of each."),
+]
 Seed = Annotated[int | None, how(metavar="N", help="Where random numbers start.")]
 Penalty = Annotated[
     float | None,

@@ -9,6 +9,7 @@ import numpy as np
 from onnxprune.allocations.curves import Ratios
 from onnxprune.calibrating import Calibrator, layouts_of, on_samples
 from onnxprune.choosing import measured, resolve
+from onnxprune.filters import of_filters
 from onnxprune.gradual import Measuring, Progressed, masks_of, plan_step
 from onnxprune.recover.workshop import Workshop
 from onnxprune.translating import Translated
@@ -59,7 +60,7 @@ class Falling:
         )
         masks = masks_of(plan, self._values)
         self.done = Progressed(step, {**self.done.masks, **masks})
-        self.shop.state.put_masks(self.shop.names.inward(masks))
+        self.shop.put_masks(masks, of_filters(self.recipe))
 
     def _values(self, path: str, start: int, stop: int) -> Array:
         """Read a weight as it is now, zero where it fell; if it may return, as it was there."""

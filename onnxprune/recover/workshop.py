@@ -11,13 +11,16 @@ import torch
 from onnxprune.calibrating import Calibrator, layouts_of
 from onnxprune.choosing import fits
 from onnxprune.errors import UsageError
+from onnxprune.filters import fallen_filters
 from onnxprune.formats.edits import Edit
+from onnxprune.formats.followers import followers_among
 from onnxprune.formats.loading import Model
 from onnxprune.formats.onnx_biases import Surroundings, surroundings
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
 from onnxprune.formats.saving import Saving
 from onnxprune.formats.scratch import scratch_folder
 from onnxprune.formats.torch_file import TorchModel
+from onnxprune.gradual import Masks
 from onnxprune.importing import compare_import, import_graph
 from onnxprune.recover.augmenting import find_pictures
 from onnxprune.recover.judging import Judge, Teacher
@@ -70,6 +73,16 @@ class Workshop:
     created: dict[str, str]
     pictures: dict[str, int]
     chosen: Sequence[Weight]
+
+    def put_masks(self, masks: Masks, filters: bool) -> None:
+        """Let weights fall, and with whole filters what is added to them or scales them."""
+        inner = self.names.inward(masks)
+        if filters and not self.names.places:
+            chosen = [weight for weight in self.chosen if weight.path in masks]
+            fallen = fallen_filters(masks, chosen)
+            for path, rows in followers_among(self.surroundings(), fallen).items():
+                inner[path] = ~rows
+        self.state.put_masks(inner)
 
     def start_anew(self) -> None:
         """Go back to the dense model, of which nothing has fallen."""

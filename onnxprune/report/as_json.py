@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from onnxprune.encoding import encode
 from onnxprune.outcomes import CheckReport, CheckResult
+from onnxprune.report.patterns import pattern_to_dict, structure_to_dict
 from onnxprune.storage import Storage
-from onnxprune.types import Report, TensorReport
+from onnxprune.types import Inspected, Report, TensorReport
 from onnxprune.version import __version__
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def to_dict(report: Report) -> dict[str, Any]:
             "prunable": _share(report.zeros, report.size),
             "all": _share(report.zeros, report.parameters),
         },
-        "tensors": [_tensor(tensor) for tensor in report.tensors],
+        "tensors": [_tensor(tensor, report.inspected) for tensor in report.tensors],
         "skipped": [
             {"name": skipped.name, "reason": skipped.reason, "size": skipped.size}
             for skipped in report.skipped
@@ -43,6 +44,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "warnings": list(report.warnings),
         "verified": report.verified,
         "calibration": encode(report.calibration),
+        "pattern": pattern_to_dict(report),
         "recovery": encode(report.recovery),
         "check": check_to_dict(report.check) if report.check is not None else None,
         "seconds": round(report.seconds, 4),
@@ -101,8 +103,11 @@ def comparison_to_json(comparison: "Comparison") -> str:
     return json.dumps({"schema": SCHEMA, **asdict(comparison)}, indent=2, allow_nan=False)
 
 
-def _tensor(tensor: TensorReport) -> dict[str, Any]:
-    weight = tensor.weight
+def _tensor(tensor: TensorReport, looked: Inspected | None) -> dict[str, Any]:
+    weight, found = tensor.weight, tensor.structure
+    more = {}
+    if looked is not None and found is not None:
+        more["structure"] = structure_to_dict(found, looked.groups)
     return {
         "name": weight.path,
         "op": weight.op,
@@ -117,6 +122,7 @@ def _tensor(tensor: TensorReport) -> dict[str, Any]:
         "norm_change": tensor.change,
         "macs": weight.macs,
         "sparse_macs": tensor.sparse_macs,
+        **more,
     }
 
 

@@ -14,6 +14,7 @@ from onnxprune.outcomes import (
     Place,
 )
 from onnxprune.report.calibrations import calibration_facts
+from onnxprune.report.patterns import pattern_facts
 from onnxprune.report.recoveries import recovery_facts
 from onnxprune.report.spelling import (
     NONE,
@@ -99,7 +100,8 @@ def check_facts(report: CheckReport) -> list[Fact]:
 
 def report_facts(report: Report) -> list[Fact]:
     """Say all that a report has besides its tables."""
-    lines = facts(report)
+    zeros, *others = facts(report)
+    lines = [zeros, *pattern_facts(report), *others]
     if report.calibration is not None:
         lines += calibration_facts(report.calibration)
     if report.recovery is not None:

@@ -20,6 +20,7 @@ from onnxprune.report.check_report import (
 from onnxprune.report.checks import output_grid, report_facts, verdict
 from onnxprune.report.junit import check_to_junit
 from onnxprune.report.markup import escape_markdown, markdown_row, page
+from onnxprune.report.patterns import structure_grid
 from onnxprune.report.recoveries import recovery_grid
 from onnxprune.report.tables import html_facts, html_table, markdown_facts, markdown_table
 from onnxprune.report.terminal import print_report
@@ -66,6 +67,9 @@ def to_markdown(report: Report) -> str:
     rows = [markdown_row(HEAD), markdown_row(rules)]
     rows += [markdown_row([escape_markdown(cell) for cell in row]) for row in _cells(report)]
     lines = [f"## {_title(report)}{escape_markdown(show(report.model))}", "", *rows, ""]
+    structure = structure_grid(report)
+    if structure is not None:
+        lines += [*markdown_table(structure), ""]
     if report.recovery is not None:
         lines += [*markdown_table(recovery_grid(report.recovery)), ""]
     if report.check is not None:
@@ -88,6 +92,9 @@ def html_body(report: Report) -> str:
         rows.append(f"<tr>{_html_row(shown, 'td')}</tr>")
     head = _html_row([html.escape(title) for title in HEAD], "th")
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    structure = structure_grid(report)
+    if structure is not None:
+        table += html_table(structure)
     if report.recovery is not None:
         table = html_table(recovery_grid(report.recovery)) + table
     if report.check is not None:

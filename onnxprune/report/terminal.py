@@ -12,6 +12,7 @@ from rich.text import Text
 from onnxprune.comparing import Comparison
 from onnxprune.listing import MethodInfo
 from onnxprune.report.checks import output_grid, report_facts
+from onnxprune.report.patterns import structure_grid
 from onnxprune.report.recoveries import recovery_grid
 from onnxprune.report.tables import NAME_ROOM, facts_table, terminal_tables
 from onnxprune.report.text import HONEST, Fact, change, count, percent, shape, short, show
@@ -55,6 +56,9 @@ def render(report: Report, width: int, plain: bool, blocks: bool = True) -> Rend
         blocks: whether the encoding has block characters for the bars.
     """
     parts: list[RenderableType] = [_table(report, width, plain, blocks), Text()]
+    structure = structure_grid(report)
+    if structure is not None:
+        parts += [*terminal_tables(structure, width, plain, blocks), Text()]
     if report.recovery is not None:
         parts += [
             *terminal_tables(recovery_grid(report.recovery), width, plain, blocks),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from onnxprune.errors import TargetError
+from onnxprune.filters import weights_for
 from onnxprune.planning import select
 from onnxprune.points import Point, Study
 from onnxprune.pruning import Planner, plan_weights
@@ -42,7 +43,7 @@ def sense_file(  # noqa: PLR0913 - a model, what to try, how
     check_sparsities(sparsities)
     company().meet()
     with workbench(path, trial, progress, planner) as bench:
-        weights = select(recipe, bench.model.weights).weights
+        weights = select(recipe, weights_for(bench.model, recipe)).weights
         if not weights:
             raise TargetError("nothing to prune: no prunable weight is selected")
         done: list[Point] = []

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from onnxprune.allocations.curves import Ratios
 from onnxprune.errors import InputError, TargetError, about
+from onnxprune.filters import take_followers, weights_for
 from onnxprune.formats.loading import Model, load_model
 from onnxprune.formats.onnx_file import file_hash
 from onnxprune.outcomes import Latency, Measured
+from onnxprune.patterns.demands import fit_pattern
+from onnxprune.patterns.pattern import parse_pattern
 from onnxprune.planning import Plan
 from onnxprune.points import Point, Study
 from onnxprune.pruning import Planner, edits_of, plan_weights
@@ -94,9 +97,12 @@ class Workbench:
 
     def plan(self, recipe: Recipe, weights: Sequence[Weight] | None = None) -> Plan:
         """Decide a recipe for the model."""
-        chosen = self.model.weights if weights is None else weights
+        recipe = fit_pattern(recipe, parse_pattern(recipe.pattern))
+        chosen = weights_for(self.model, recipe) if weights is None else weights
         ratios = self._ratios(recipe)
-        return self.planner(self.model, recipe, self.model.values, ratios, chosen)
+        plan = self.planner(self.model, recipe, self.model.values, ratios, chosen)
+        take_followers(self.model, recipe, plan)
+        return plan
 
     def _ratios(self, recipe: Recipe) -> Ratios | None:
         file = ratios_file(recipe)

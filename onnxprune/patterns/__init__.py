@@ -1,0 +1,1 @@
+"""Which weights fall together, and how scores and budgets are made to fit that."""

@@ -1,0 +1,1 @@
+"""Patterns: what they are called, what they fit, how scores and budgets follow them."""
