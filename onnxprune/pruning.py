@@ -27,7 +27,7 @@ from onnxprune.sizes import measure
 from onnxprune.storage import DENSE, check_storage
 from onnxprune.thinning import choose_sparse, settled_storage
 from onnxprune.threads import parallel
-from onnxprune.types import Array, Recipe, Report, Tally, TensorReport, Weight
+from onnxprune.types import Array, Recipe, Report, Skipped, Tally, TensorReport, Weight
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, how much is done, how much there is); behind a colon, how it stands."""
@@ -186,10 +186,7 @@ def rewrite(
             model=str(path),
             sha256=file_hash(model.all_files()[0]),
             tensors=tensors,
-            skipped=(
-                *plan.skipped,
-                *(each for each in model.skipped if each.name not in plan.followers),
-            ),
+            skipped=_skipped(model, plan),
             warnings=(*model.warnings, *plan.warnings, *notes, *verdict.warnings),
             parameters=model.parameters,
             sizes=measure(model.all_files(), files, settings.compressed_size),
@@ -203,6 +200,12 @@ def rewrite(
             storage=storage,
             followers=tuple(plan.followers),
         )
+
+
+def _skipped(model: Model, plan: Plan) -> tuple[Skipped, ...]:
+    """Return what was left alone; what fell with whole filters was not."""
+    rest = (each for each in model.skipped if each.name not in plan.followers)
+    return (*plan.skipped, *rest)
 
 
 @contextlib.contextmanager
