@@ -1,20 +1,22 @@
 """Slow, direct reference masks for the methods that look at weights only.
 
 The oracle of the tests: whole arrays in memory, exact fractions for the targets, one stable
-sort per decision. It shares no code with the package and imports nothing from it.
+sort per decision, which is made once for the same numbers. It shares no code with the package and imports nothing from it.
 
 Every method takes the layers in graph order and the total of zeros, and gives one mask per
 layer in the stored shape, True where the weight is kept. Among equal scores the first layer
 goes first, then the lowest C-order index.
 """
 
+import hashlib
 import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from itertools import accumulate
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +112,12 @@ def lamp_scores(magnitude: Floats, *, round_sums: bool = False) -> Floats:
         round_sums: round each square and each (exact) sum to float64 before dividing;
             otherwise the quotient is the only thing that is rounded.
     """
-    ordered = np.sort(magnitude.astype(np.float64), axis=None, kind="stable")
+    return _lamp_scores(_Numbers.of(magnitude.astype(np.float64)), round_sums)
+
+
+@lru_cache(maxsize=200)
+def _lamp_scores(magnitude: "_Numbers", round_sums: bool) -> Floats:
+    ordered = np.sort(magnitude.array, axis=None, kind="stable")
     if round_sums:
         ordered = ordered * ordered
     numbers, unit = _common_integers(ordered)
@@ -120,7 +127,7 @@ def lamp_scores(magnitude: Floats, *, round_sums: bool = False) -> Floats:
     pairs: Iterable[tuple[float, float]] = zip(squares, tails, strict=True)
     if round_sums:
         pairs = zip(ordered.tolist(), [tail / unit for tail in tails], strict=True)
-    return np.array([square / tail if tail else 0.0 for square, tail in pairs])
+    return _fixed(np.array([square / tail if tail else 0.0 for square, tail in pairs]))
 
 
 def lamp(layers: Sequence[Layer], zeros: int, *, round_sums: bool = False) -> Masks:
@@ -214,10 +221,33 @@ def _magnitudes(layers: Sequence[Layer]) -> list[Floats]:
 def _drop_smallest(scores: Sequence[Floats], zeros: int) -> Masks:
     flat = np.concatenate([score.ravel() for score in scores])
     keep = np.ones(flat.size, dtype=np.bool_)
-    keep[np.argsort(flat, kind="stable")[:zeros]] = False
+    keep[_ascending(_Numbers.of(flat))[:zeros]] = False
     ends = list(accumulate(score.size for score in scores))
     parts = np.split(keep, ends[:-1])
     return [part.reshape(score.shape) for part, score in zip(parts, scores, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """An array that is another's equal if all its numbers are, in the same order."""
+
+    digest: bytes
+    array: Floats = field(compare=False)
+
+    @staticmethod
+    def of(array: Floats) -> "_Numbers":
+        return _Numbers(hashlib.sha256(np.ascontiguousarray(array).data).digest(), array)
+
+
+@lru_cache(maxsize=200)
+def _ascending(numbers: _Numbers) -> NDArray[np.intp]:
+    return _fixed(np.argsort(numbers.array, kind="stable"))
+
+
+def _fixed(array: NDArray[Any]) -> NDArray[Any]:
+    """Let nobody change what others are given, too."""
+    array.flags.writeable = False
+    return array
 
 
 def _drop_in_each(scores: Sequence[Floats], counts: Sequence[int]) -> Masks:
