@@ -34,6 +34,7 @@ DATA_FIELDS = {
     10: "double_data",
     11: "uint64_data",
 }
+LOCATION_FIELDS = {(13, BYTES), (14, VARINT)}
 FIXED_WIDTH = {4: (FIXED32, 4), 10: (FIXED64, 8)}
 SKELETON_DATA = encode_field(13, encode_field(1, b"location") + encode_field(2, b"#"))
 SKELETON_DATA += encode_varint(14 << 3 | VARINT) + b"\x01"
@@ -127,7 +128,7 @@ class TensorScan:
                 at = self._delimited(number, at)
             else:
                 at = self._plain(number, wire, at)
-            if number not in DATA_FIELDS and number not in (13, 14):
+            if number not in DATA_FIELDS and (number, wire) not in LOCATION_FIELDS:
                 self._kept.append((begin, at))
 
     def _plain(self, number: int, wire: int, at: int) -> int:

@@ -170,6 +170,16 @@ def test_unknown_fields_are_counted_and_stay_in_the_skeleton(tmp_path: Path) -> 
         assert any("12 unknown fields" in warning for warning in model.warnings)
 
 
+def test_a_field_of_another_wire_type_is_an_unknown_one(tmp_path: Path) -> None:
+    wrong = number_field(13, 5) + varint(12 << 3 | FIXED32) + bytes(4)
+    weight = wrong + outside("w", FLOAT, SHAPE, location="w.bin")
+    content = one_weight(FLOAT, weight, SHAPE)
+    found = scanned(tmp_path, content)
+    assert found.unknown_fields == 2
+    assert wrong in found.skeleton
+    assert_skeleton(found, content)
+
+
 @pytest.mark.parametrize("kind", [FLOAT, DOUBLE, FLOAT16, BFLOAT16, INT8])
 def test_the_fields_of_a_tensor_may_come_in_any_order(tmp_path: Path, kind: int) -> None:
     values = some(kind, SHAPE)
