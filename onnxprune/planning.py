@@ -121,8 +121,9 @@ def make_plan(
     candidates = _candidates(recipe, plan, score, values, given)
     shape = shape_of(pattern, recipe, candidates, given.gone)
     zeros = shape.within_reach(zeros)
-    plan.zeros = budgets(recipe, allocate, shape.candidates, zeros, ratios, given)
-    plan.zeros = shape.settled(plan.zeros, zeros)
+    plan.zeros = shape.fixed(zeros) or shape.settled(
+        budgets(recipe, allocate, shape.candidates, zeros, ratios, given), zeros
+    )
     final = _final(recipe, plan, score, candidates, values, given)
     plan.scores = {c.weight.path: c.scores for c in candidates}
     plan.rankings = shape.ordered(final)

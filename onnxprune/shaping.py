@@ -22,6 +22,9 @@ class Shape(Protocol):
     def within_reach(self, zeros: int) -> int:
         """Return a total that units can meet, if this one is less than a unit too large."""
 
+    def fixed(self, zeros: int) -> dict[str, int] | None:
+        """Return the budgets of a total that can be met in one way only, if it is so."""
+
     def settled(self, budgets: dict[str, int], zeros: int) -> dict[str, int]:
         """Return budgets that the pattern can meet."""
 
@@ -58,6 +61,10 @@ class _Free:
     def __init__(self, candidates: list[Candidate]) -> None:
         self.candidates = candidates
 
+    def fixed(self, zeros: int) -> dict[str, int] | None:
+        del zeros
+        return None
+
     def within_reach(self, zeros: int) -> int:
         return zeros
 
@@ -84,6 +91,11 @@ class _Grouped:
                     f" {weight.size:,} weights in '{weight.path}'",
                     f"--exclude '{weight.path}' leaves it as it is",
                 )
+
+    def fixed(self, zeros: int) -> dict[str, int] | None:
+        if zeros != sum(candidate.limit for candidate in self.candidates):
+            return None
+        return {each.weight.path: each.limit for each in self.candidates}
 
     def within_reach(self, zeros: int) -> int:
         return zeros
@@ -150,6 +162,10 @@ class _Whole:
             ranking = scores.of_weights(number)
             same = ranking if size is scores else size.of_weights(number)
             self.candidates.append(Candidate(weight, ranking, same, limits[weight.path]))
+
+    def fixed(self, zeros: int) -> dict[str, int] | None:
+        del zeros
+        return None
 
     def within_reach(self, zeros: int) -> int:
         reach = sum(candidate.limit for candidate in self.candidates)

@@ -6,26 +6,28 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from onnxprune.patterns.tiling import Tiling
-from onnxprune.selection import GONE, KEEP_SCORES, Ranking
+from onnxprune.selection import GONE, Ranking
 from onnxprune.types import Array
+
+COUNTED = 16
+"""Up to so many scores are compared each with each instead of sorted."""
 
 
 def derived(ranking: Ranking, make: Callable[[], Array]) -> Ranking:
     """Return a ranking by other scores, which are made of a whole tensor.
 
+    They are there for as long as one pass over them takes: many tensors' would fill the memory.
+
     Args:
         ranking: the tensor's own.
-        make: makes all scores; few are kept, many are made again for each pass.
+        make: makes all scores.
     """
     whole: Array | None = None
 
     def read(start: int, stop: int) -> Array:
         nonlocal whole
-        held = whole
-        if held is None or (start == 0 and ranking.size > KEEP_SCORES):
-            held = whole = make()
-        if stop == ranking.size and ranking.size > KEEP_SCORES:
-            whole = None
+        held = make() if whole is None or start == 0 else whole
+        whole = None if stop == ranking.size else held
         return held[start:stop]
 
     return Ranking(ranking.name, ranking.shape, read)
@@ -46,10 +48,8 @@ def lift_kept(ranking: Ranking, tiling: Tiling, kept: int) -> Ranking:
     def make() -> Array:
         table = tiling.table(_scores(ranking))
         top = float(table.max())
-        order = np.argsort(table, axis=1, kind="stable")
-        best = order[:, tiling.size - kept :]
-        np.put_along_axis(table, best, 2 * top if top > 0 else 1.0, 1)
-        return tiling.flat(table)
+        best = _places(table) >= tiling.size - kept
+        return tiling.flat(np.where(best, 2 * top if top > 0 else 1.0, table))
 
     return derived(ranking, make)
 
@@ -111,6 +111,22 @@ class Worth:
         total /= sum(tiling.size for _, tiling in self.members)
         worth = np.sqrt(total) if self.squared else total
         return np.where(gone, GONE, worth)
+
+
+def _places(table: Array) -> Array:
+    """Return each score's place in its row, the lowest being 0, the first of equals first."""
+    width = table.shape[1]
+    if width > COUNTED:
+        return np.argsort(np.argsort(table, axis=1, kind="stable"), axis=1)
+    # A column at a time is far faster than many small sorts.
+    columns = [np.ascontiguousarray(table[:, at]) for at in range(width)]
+    places = np.zeros((width, len(table)), np.uint8)
+    for later in range(width):
+        for earlier in range(later):
+            above = columns[earlier] <= columns[later]
+            places[later] += above
+            places[earlier] += ~above
+    return places.T
 
 
 def _scores(ranking: Ranking) -> Array:

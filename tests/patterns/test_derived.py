@@ -46,6 +46,14 @@ def test_the_best_of_each_group_are_above_all_others() -> None:
     assert sorted(low)[-8:] == [1.0] * 8
 
 
+@pytest.mark.parametrize("width", [2, 4, 16, 17, 32])
+def test_places_are_those_of_a_stable_sort(width: int) -> None:
+    table = np.random.default_rng(width).integers(0, 5, (200, width)).astype(float)
+    for row, places in zip(table, derived._places(table), strict=True):
+        order = sorted(range(width), key=lambda at, row=row: (row[at], at))
+        assert [order.index(at) for at in range(width)] == places.tolist()
+
+
 def test_units_are_worth_their_mean_and_the_fallen_nothing() -> None:
     scores = np.arange(16.0).reshape(2, 8)
     scores[0, :4] = GONE
@@ -66,28 +74,32 @@ def test_units_that_are_worth_the_same_fall_whole_the_first_first() -> None:
 
 
 @pytest.mark.parametrize("piece", [7, 64, 1000])
-def test_what_is_made_again_for_each_pass_is_the_same(
-    piece: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pieces_are_the_same_however_they_are_read(piece: int) -> None:
     layout = Layout((16, 8, 3, 3), (0,), (2, 3), (1,))
     scores = np.abs(normal("kept", 16, 8, 3, 3))
+    worth = Worth([(ranking(scores), tile(Filters(), layout))])
+    lifted = lift_kept(ranking(scores), tile(Groups(2, 4), layout), 2)
+    for made in (lifted, worth.of_weights(0), worth.order(0)):
+        whole = made.read(0, made.size)
+        starts = range(0, made.size, piece)
+        for order in (starts, reversed(starts), starts):
+            for at in order:
+                stop = min(at + piece, made.size)
+                np.testing.assert_array_equal(made.read(at, stop), whole[at:stop])
 
-    def read(made: Ranking) -> Array:
-        parts = [
-            made.read(at, min(at + piece, made.size)) for at in range(0, made.size, piece)
-        ]
-        return np.concatenate(parts)
 
-    def rankings() -> list[Ranking]:
-        worth = Worth([(ranking(scores), tile(Filters(), layout))])
-        lifted = lift_kept(ranking(scores), tile(Groups(2, 4), layout), 2)
-        return [lifted, worth.of_weights(0), worth.order(0)]
+def test_scores_are_there_for_one_pass_only() -> None:
+    made = []
 
-    kept = [read(made) for made in rankings()]
-    monkeypatch.setattr(derived, "KEEP_SCORES", 100)
-    for made, expected in zip(rankings(), kept, strict=True):
-        for _ in range(2):
-            np.testing.assert_array_equal(read(made), expected)
+    def make() -> Array:
+        made.append(True)
+        return np.arange(16.0)
+
+    own = derived.derived(ranking(np.zeros((2, 8))), make)
+    for passes in (1, 2):
+        for at in range(0, 16, 4):
+            own.read(at, at + 4)
+        assert len(made) == passes
 
 
 def test_what_is_no_number_is_named() -> None:
