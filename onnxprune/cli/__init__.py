@@ -75,6 +75,9 @@ def _ended(error: BaseException) -> int:
             _say("error: this needs more threads, or more memory for them, than there may be")
             return 5
         case KeyboardInterrupt() | _Terminated() | SystemExit():
+            from onnxprune.formats.output import remove_living
+
+            remove_living()
             _say("terminated" if isinstance(error, _Terminated) else "interrupted")
             return 143 if isinstance(error, _Terminated) else 130
         case OSError() if error.filename is None and error.errno in (errno.EIO, errno.ENOSPC):

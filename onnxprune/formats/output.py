@@ -18,6 +18,9 @@ COPY_BLOCK = 1 << 20
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 """What file systems say that have no locks, or folders that need no sync."""
 
+_living: set[Path] = set()
+"""The temporaries of this process that may be there."""
+
 
 def check_output(output: Path, inputs: list[SourceFile], force: bool) -> Path:
     """Refuse an output that could not or must not be written; return its real path."""
@@ -52,8 +55,8 @@ def check_space(folder: Path, needed: int) -> None:
 class Temporary:
     """A new file beside its target; it replaces the target, or it goes away.
 
-    There is a file from `create` on. A signal that comes at any moment must not leave it behind,
-    so what removes it is in place before that.
+    There is a file from `create` on. No signal must leave it behind: what removes it is in place
+    before that, and `remove_living` is for those that come while it is removed.
     """
 
     def __init__(self, target: Path) -> None:
@@ -61,7 +64,6 @@ class Temporary:
         start = os.fsdecode(os.fsencode(target.name)[:80])
         self.path = target.with_name(f".{start}.{os.getpid()}-{time.monotonic_ns()}{SUFFIX}")
         self.descriptor = -1
-        self._there = False
         self._fresh = False
 
     def create(self) -> None:
@@ -78,7 +80,7 @@ class Temporary:
             os.fsync(self.descriptor)
             self._fresh = not os.path.lexists(self.target)
             os.replace(self.path, self.target)
-            self._there = False
+            _living.discard(self.path)
         _sync_folder(self.target)
 
     def retract(self) -> None:
@@ -90,11 +92,14 @@ class Temporary:
 
     def close(self) -> None:
         """Remove the file, unless it has its name."""
-        try:
-            self._remove()
-        except BaseException:  # a signal that came just now
-            self._remove()
-            raise
+        if self.path in _living:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            _living.discard(self.path)
+        if self.descriptor >= 0:
+            descriptor, self.descriptor = self.descriptor, -1
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     def __enter__(self) -> "Temporary":
         try:
@@ -109,27 +114,17 @@ class Temporary:
 
     def _make(self) -> bool:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._there = True
+        _living.add(self.path)
         try:
             self.descriptor = os.open(self.path, flags, 0o666)
         except OSError:
-            self._there = False
+            _living.discard(self.path)
             raise
         _lock(self.descriptor)
         if os.fstat(self.descriptor).st_nlink:
             return True
-        self._remove()
+        self.close()
         return False
-
-    def _remove(self) -> None:
-        if self._there:
-            with contextlib.suppress(OSError):
-                os.unlink(self.path)
-            self._there = False
-        if self.descriptor >= 0:
-            descriptor, self.descriptor = self.descriptor, -1
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
 
 
 def _lock(descriptor: int) -> None:
@@ -174,6 +169,13 @@ def remove_abandoned(folder: Path) -> None:
                 os.unlink(path)
             finally:
                 os.close(descriptor)
+
+
+def remove_living() -> None:
+    """Remove what is left of this process's own temporaries, now that it was told to end."""
+    for path in tuple(_living):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def write_whole(target: Path, data: bytes) -> None:

@@ -77,6 +77,21 @@ def test_a_run_that_fails_takes_nothing_from_another(
     assert files(tmp_path) == made
 
 
+@LAYOUTS
+def test_a_run_that_fails_leaves_what_an_earlier_one_made_alike(
+    layout: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    write = pruning(tmp_path, layout)
+    with Calls() as whole:
+        assert write.run(NEW) == 0
+    made = files(tmp_path)
+    last = max(at for at, name in enumerate(whole.names, 1) if name == "replace")
+    with Calls(fault(5), last) as calls:
+        assert write.run(NEW) == 8
+    assert calls.hit == "replace"
+    assert files(tmp_path) == made
+
+
 class Interrupting:
     """Interrupts at the line with a given number of what puts files in place."""
 
@@ -134,3 +149,26 @@ def test_an_interrupt_at_any_line_leaves_whole_files_and_no_temporary(
         outcomes.append(found == old)
     assert outcomes == sorted(outcomes, reverse=True)
     assert set(outcomes) == {True, False}
+
+
+@LAYOUTS
+def test_an_interrupt_while_a_failed_run_is_cleared_away_leaves_no_temporary(
+    layout: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    write = pruning(tmp_path, layout)
+    assert write.run(OLD) == 0
+    old = files(tmp_path)
+
+    def refused(name: str, call: Call, arguments: tuple[Any, ...]) -> Any:
+        if name == "replace" and arguments[1].name == "out.onnx":
+            raise OSError(5, "Input/output error")
+        return call(*arguments)
+
+    with Calls(refused, 1, onwards=True), traced(lines := Interrupting()):
+        assert write.run(NEW) == 8
+    assert files(tmp_path) == old
+    for at in range(lines.lines - 30, lines.lines + 1):
+        with Calls(refused, 1, onwards=True), traced(Interrupting(at)):
+            assert write.run(NEW) in (8, 130)
+        assert not [name for name in files(tmp_path) if name.endswith(output.SUFFIX)], at
+        assert files(tmp_path)["out.onnx"] == old["out.onnx"]

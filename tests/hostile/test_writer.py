@@ -75,6 +75,10 @@ def test_a_fault_at_any_call_leaves_whole_files_and_no_temporary(
     whole = Calls()
     assert place.run(whole) == 0
     capsys.readouterr()
+    # Bytes are on the disk before a name leads to them, and the name is after that.
+    for at, name in enumerate(whole.names):
+        if name == "replace":
+            assert whole.names[at - 1 : at + 3] == ["fsync", "replace", "open", "fsync"]
     codes = []
     for at in range(1, whole.count + 1):
         calls = Calls(fault(errno.EIO), at)
