@@ -73,6 +73,13 @@ class Verification:
             self._failure = error
 
 
+def infer_shapes(skeleton: bytes) -> dict[str, list[int | None]]:
+    """Return the shapes of a model's values, those that it computes itself followed, too."""
+    answer = _communicate(_start("shapes"), skeleton, "shape inference")
+    shapes: dict[str, list[int | None]] = answer["shapes"]
+    return shapes
+
+
 def signal_name(number: int) -> str:
     """Return what a signal is called; not all of them have a name."""
     names = {each.value: each.name for each in signal.Signals}

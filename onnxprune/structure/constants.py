@@ -62,7 +62,8 @@ def message_of(model: OnnxModel, record: TensorRecord) -> onnx.TensorProto:
     if record.external is None:
         start, end = record.frame.start, record.frame.end
         data = read_exactly(model.source.descriptor, start, end - start)
-        return onnx.TensorProto.FromString(data)
+        read: onnx.TensorProto = onnx.TensorProto.FromString(data)
+        return read
     made = onnx.TensorProto(data_type=record.data_type, dims=record.dims)
     file = model.files[record.external.entries["location"]]
     length = needed_bytes(type_name(record), element_count(record))

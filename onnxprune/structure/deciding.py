@@ -1,5 +1,7 @@
 """Decides which channels go: those that are zero wherever a sum goes over them."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from onnxprune.structure.following import Followed
@@ -8,12 +10,13 @@ from onnxprune.structure.values import Axis, Site
 from onnxprune.types import Array
 
 
-def find_needed(followed: Followed, settled: Settled) -> set[int]:
-    """Return the channels, by their roots, that something else than zero is made of."""
-    needed: set[int] = set()
+def find_needed(followed: Followed, settled: Settled) -> dict[int, str]:
+    """Return the channels, by their roots, that something else than zero is made of, and what."""
+    needed: dict[int, str] = {}
     for site in followed.sites:
         roots = followed.labels.roots(site.labels)
-        needed.update(roots[~_zero(site, settled)].tolist())
+        for root in roots[~_zero(site, settled)].tolist():
+            needed.setdefault(root, site.node)
     return needed
 
 
@@ -25,7 +28,7 @@ def _zero(site: Site, settled: Settled) -> Array:
     return zero
 
 
-def find_removable(followed: Followed, needed: set[int]) -> set[int]:
+def find_removable(followed: Followed, needed: Mapping[int, str]) -> set[int]:
     """Return the channels that can go: not needed, not frozen, and never all of an axis."""
     labels = followed.labels
     axes = [roots for roots in map(followed.labels.roots, tracked(followed)) if roots.size]

@@ -82,6 +82,17 @@ def _dequantise(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
     return np.asarray((data - zero.reshape(shape)) * scale.reshape(shape))
 
 
+def _quantise(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
+    data, scale = arrays[0], arrays[1]
+    zero = arrays[2] if len(arrays) > 2 else np.zeros(1, np.uint8)
+    if scale.size != 1 or zero.dtype.kind not in "iu":
+        return None
+    limits = np.iinfo(zero.dtype)
+    with np.errstate(all="ignore"):
+        codes = np.rint(data / scale.ravel()[0]) + float(zero.ravel()[0])
+    return np.clip(codes, limits.min, limits.max).astype(zero.dtype)
+
+
 def _squeeze(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
     axes = arrays[1].tolist() if len(arrays) > 1 else attribute(node, "axes", None)
     return np.asarray(np.squeeze(arrays[0], None if axes is None else tuple(axes)))
@@ -101,6 +112,7 @@ COMPUTING: dict[str, Callable[[onnx.NodeProto, list[Array]], Array | None]] = {
     "Cast": _cast,
     "DequantizeLinear": _dequantise,
     "Identity": _identity,
+    "QuantizeLinear": _quantise,
     "Reshape": _reshape,
     "Squeeze": _squeeze,
     "Transpose": _transpose,

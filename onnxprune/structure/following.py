@@ -248,8 +248,8 @@ class _Walk:
             return Axis(size, None, next((axis.why for axis in sources), ""))
         pieces = []
         for part in origin:
-            axis = step.axes(part.input)[part.axis] if part.input >= 0 else None
-            pieces.append(self._piece(axis, part.positions, part.labels))
+            source = step.axes(part.input)[part.axis] if part.input >= 0 else None
+            pieces.append(self._piece(source, part.positions, part.labels))
         return Axis(size, np.concatenate(pieces))
 
     def _piece(self, axis: Axis | None, positions: Array, filled: Array | None) -> Array:

@@ -51,9 +51,10 @@ def constant_of_shape(step: Step) -> list[Value]:
 def compute(step: Step) -> list[Value] | None:
     """Compute whole numbers from whole numbers; None for other operators and values."""
     inputs = step.inputs
-    if not inputs or any(value is None or value.numbers is None for value in inputs):
+    given = [None if value is None else value.numbers for value in inputs]
+    arrays = [numbers for numbers in given if numbers is not None]
+    if not inputs or len(arrays) < len(given):
         return None
-    arrays = [value.numbers for value in inputs if value is not None]
     found = _moved(step, arrays) if step.node.op_type in MOVING else _reckoned(step, arrays)
     if found is None or found.size > LIMIT:
         return None
@@ -73,10 +74,11 @@ def objects(numbers: list[Number]) -> Array:
     return made
 
 
-MOVING = ("Cast", "Identity", "Concat", "Gather", "Slice", "Reshape", "Transpose") + (
-    "Squeeze",
+MOVING = (
+    *("Cast", "Concat", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose"),
     "Unsqueeze",
 )
+"""Operators that put numbers together and take them apart."""
 
 
 def _plain(step: Step, array: Array) -> list[int]:

@@ -104,7 +104,8 @@ def depth_to_space(step: Step) -> Moves:
     block = int(step.get("blocksize", 1)) ** 2
     for axis in pixels:
         step.close(axis, f"{step.label} goes over it")
-    made: list[Origin] = [Same(0, 0), *["they are pixels"] * 3][:4]
+    pixel = "they are pixels"
+    made: list[Origin] = [Same(0, 0), pixel, pixel, pixel]
     if depth.size is None or depth.size % block:
         raise UnfollowableError(f"{RUN_TIME} ({step.label})")
     line = np.arange(depth.size)
