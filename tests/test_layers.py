@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "onnxprune"
 LAYERS = [
     ["version", "errors"],
     ["outcomes", "recoveries"],
+    ["removals"],
     ["points"],
     ["encoding"],
     ["studies"],
@@ -27,7 +28,9 @@ LAYERS = [
     ["sizes", "rewinding"],
     ["pruning", "masks"],
     ["comparing", "applying", "ratios"],
+    ["structure"],
     ["trials"],
+    ["shrinking"],
     ["reimport"],
     ["statistics"],
     ["checkpoints", "importing", "translating", "watching"],

@@ -107,6 +107,9 @@ TrustModel = Annotated[
 Output = Annotated[
     Path | None, where("-o", "--output", metavar="FILE", help="Default: MODEL.pruned.onnx.")
 ]
+ShrunkOutput = Annotated[
+    Path | None, where("-o", "--output", metavar="FILE", help="Default: MODEL.shrunk.onnx.")
+]
 MaskOutput = Annotated[
     Path, where("-o", "--output", metavar="FILE.npz", help="The mask file to write.")
 ]

@@ -54,7 +54,7 @@ def _cast(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
 
 
 def _transpose(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
-    return arrays[0].transpose(attribute(node, "perm", None))
+    return np.transpose(arrays[0], attribute(node, "perm", None))
 
 
 def _reshape(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
@@ -90,7 +90,7 @@ def _quantise(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
     limits = np.iinfo(zero.dtype)
     with np.errstate(all="ignore"):
         codes = np.rint(data / scale.ravel()[0]) + float(zero.ravel()[0])
-    return np.clip(codes, limits.min, limits.max).astype(zero.dtype)
+    return np.asarray(np.clip(codes, limits.min, limits.max), zero.dtype)
 
 
 def _squeeze(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
