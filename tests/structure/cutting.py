@@ -119,13 +119,21 @@ class Result:
         return list(tensors_of(self.model)[name].dims)
 
 
-def take_out(model: onnx.ModelProto, sizes: Mapping[str, int] | None = None) -> Result:
-    """Take zero channels out of a model, and hold the result against it."""
+def take_out(
+    model: onnx.ModelProto, sizes: Mapping[str, int] | None = None, needed: bool = True
+) -> Result:
+    """Take zero channels out of a model, and hold the result against it.
+
+    Args:
+        model: the model.
+        sizes: of dimensions that it leaves free.
+        needed: whether some channel has to go.
+    """
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "a.onnx"), Path(folder, "b.onnx")
         source.write_bytes(model.SerializeToString())
         with load_onnx(source) as opened:
-            groups = write(opened, shapes_of(model), target)
+            groups = write(opened, shapes_of(model), target, needed)
         made = onnx.load(target)
         onnx.checker.check_model(made, full_check=True)
         onnx.shape_inference.infer_shapes(made, check_type=True, strict_mode=True)
@@ -134,10 +142,12 @@ def take_out(model: onnx.ModelProto, sizes: Mapping[str, int] | None = None) -> 
     return Result(made, groups, sized, largest)
 
 
-def write(opened: OnnxModel, shapes: Any, target: Path) -> dict[str, RemovedChannels]:
+def write(
+    opened: OnnxModel, shapes: Any, target: Path, needed: bool = True
+) -> dict[str, RemovedChannels]:
     """Write a model without its zero channels; return its groups by their first weight."""
     cut = find_cut(opened, shapes)
-    assert cut.surgery.gone, [group.reason for group in cut.groups]
+    assert cut.surgery.gone or not needed, [group.reason for group in cut.groups]
     with write_cut(cut.surgery, target) as written:
         written.commit()
     return {group.producers[0]: group for group in cut.groups}

@@ -12,6 +12,7 @@ class Net:
     """A graph that grows; each layer is named, its tensors after it."""
 
     def __init__(self, channels: int = 3, size: int = 8) -> None:
+        self.tame = False
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: list[onnx.TensorProto] = []
         self.inputs: dict[str, Sequence[int | str]] = {"x": ["N", channels, size, size]}
