@@ -11,7 +11,7 @@ from onnxprune.formats.onnx_file import OnnxModel, file_hash
 from onnxprune.formats.output import check_output
 from onnxprune.formats.verify import Verdict, Verification
 from onnxprune.outcomes import Latency
-from onnxprune.pruning import Settings
+from onnxprune.pruning import Settings, verifying
 from onnxprune.removals import Removal, Sameness
 from onnxprune.sizes import measure
 from onnxprune.structure.removing import Cut, find_cut, value_shapes
@@ -63,7 +63,9 @@ def shrink_file(path: Path, settings: Settings, trial: Trial) -> Removal:
         spelled = settings.output or default_output(path)
         refuse_form(model, settings.output)
         output = check_output(spelled, model.all_files(), settings.force)
-        shapes = value_shapes(model)
+        with verifying(model, settings.verify) as verdict_of:
+            shapes = value_shapes(model)
+            verdict_of()
         cut = find_cut(model, shapes)
         if not cut.surgery.gone:
             raise TargetError("no channel can be taken out", _hint(cut))

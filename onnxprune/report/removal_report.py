@@ -99,8 +99,10 @@ def latency_text(latency: Latency) -> str:
     )
     if not latency.dense > 0 or not math.isfinite(latency.ratio):
         return times
-    if abs(1 - latency.ratio) <= max(SAME_TIME, latency.spread):
+    if abs(1 - latency.ratio) <= SAME_TIME:
         return f"{times}: no difference"
+    if abs(1 - latency.ratio) <= latency.spread:
+        return f"{times}: the runs themselves differ by more"
     word = "less" if latency.ratio < 1 else "more"
     return f"{times}: {percent(abs(1 - latency.ratio))} {word} time"
 

@@ -15,8 +15,10 @@ from onnxprune.structure.folding import Folding
 from onnxprune.structure.labels import Labels
 from onnxprune.structure.lookahead import is_lost
 from onnxprune.structure.operators import FAMILIES
-from onnxprune.structure.operators.numbers import compute, numbered, objects
+from onnxprune.structure.operators.numbers import compute, objects
+from onnxprune.structure.ordering import in_order
 from onnxprune.structure.registry import FOLLOWING
+from onnxprune.structure.sources import counted, listed, opaque, overridable, read_elsewhere
 from onnxprune.structure.step import Step
 from onnxprune.structure.values import (
     Axis,
@@ -32,10 +34,10 @@ from onnxprune.structure.values import (
 from onnxprune.types import Array
 
 Shapes = Mapping[str, Sequence[int | None]]
-NAMED_INPUTS = 4
-"""The first version of the format in which an initializer need not be an input."""
-
 DEFAULT = ("", "ai.onnx")
+MALFORMED = (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError)
+"""What comes of attributes and shapes that no valid model has."""
+
 SMALL = 64
 assert FAMILIES
 
@@ -96,24 +98,12 @@ class _Walk:
         self.opset = max(
             (each.version for each in imports if each.domain in DEFAULT), default=1
         )
-        self.overridable = _overridable(model)
-        self.kept = self._kept()
+        self.overridable = overridable(model)
+        self.kept = read_elsewhere(self.scope)
         for name in self.scope.inputs:
             if name not in self.scope.constants:
                 sizes = shapes.get(name)
-                self._set(name, _opaque(sizes, f"it is the model's input '{name}'"))
-
-    def _kept(self) -> dict[str, str]:
-        """Return the values that something besides the main graph's nodes reads."""
-        kept = {}
-        for name, uses in self.scope.uses.items():
-            for use in uses:
-                if use.node is None and use.scope is self.scope:
-                    kept[name] = f"it reaches the model's output '{name}'"
-                elif use.scope is not self.scope and use.scope.owner is not None:
-                    owner = node_label(use.scope.owner)
-                    kept[name] = f"a subgraph of '{owner}' reads it"
-        return kept
+                self._set(name, opaque(sizes, f"it is the model's input '{name}'"))
 
     def _set(self, name: str, value: Value) -> None:
         self.values[name] = value
@@ -121,7 +111,7 @@ class _Walk:
             self._freeze(value, self.kept[name])
 
     def _freeze(self, value: Value, why: str) -> None:
-        for axis in (*(value.axes or ()), *_counted(value)):
+        for axis in (*(value.axes or ()), *counted(value)):
             if axis.labels is not None:
                 self.labels.freeze(axis.labels, why)
 
@@ -154,7 +144,8 @@ class _Walk:
     def take(self, position: int, node: onnx.NodeProto) -> None:
         """Follow channels through one node."""
         if node.op_type == "Constant" and node.domain in DEFAULT:
-            self._take_constant(node)
+            if node.output[0] not in self.scope.constants:
+                self._set(node.output[0], listed(node, self.shapes.get(node.output[0])))
             return
         step = self._step(position, node)
         try:
@@ -165,26 +156,12 @@ class _Walk:
                     self._freeze(value, str(error))
             for name in node.output:
                 if name:
-                    self._set(name, _opaque(self.shapes.get(name), str(error)))
+                    self._set(name, opaque(self.shapes.get(name), str(error)))
             return
         for name, value in zip(node.output, outputs, strict=False):
             if name:
                 self._set(name, self._fitted(name, value, step))
         self._finish(step, outputs)
-
-    def _take_constant(self, node: onnx.NodeProto) -> None:
-        name = node.output[0]
-        if name in self.scope.constants:
-            return
-        for each in node.attribute:
-            if each.name in ("value_int", "value_ints"):
-                ints = [each.i] if each.name == "value_int" else list(each.ints)
-                made = objects([Number(number) for number in ints])
-                scalar = each.name == "value_int"
-                self._set(name, numbered(made.reshape(()) if scalar else made))
-                return
-        sizes = self.shapes.get(name)
-        self._set(name, _opaque(sizes, f"the constant '{name}' is of another kind"))
 
     def _step(self, position: int, node: onnx.NodeProto) -> Step:
         label = f"{node.op_type} '{node_label(node)}'"
@@ -223,7 +200,10 @@ class _Walk:
         rule = FOLLOWING.get((domain, node.op_type))
         if rule is None or self.model.graph.called(node) is not None:
             raise UnfollowableError(f"{step.label} is not followed")
-        found: Any = rule(step)
+        try:
+            found: Any = rule(step)
+        except MALFORMED as error:
+            raise UnfollowableError(f"{step.label} is not as it should be") from error
         if isinstance(found, Moves):
             for name, origins in zip(node.output, found.outputs, strict=False):
                 self.found.origins[name] = origins
@@ -272,7 +252,7 @@ class _Walk:
             return value
         if len(sizes) != len(value.axes):
             self._freeze(value, f"{step.label} has an output of another rank")
-            return _opaque(sizes, f"{step.label} has an output of another rank")
+            return opaque(sizes, f"{step.label} has an output of another rank")
         axes = []
         for axis, size in zip(value.axes, sizes, strict=True):
             known = axis
@@ -293,7 +273,7 @@ class _Walk:
             for axis in value.axes or ():
                 if id(axis) not in passed | step.touched and axis.labels is not None:
                     self.labels.freeze(axis.labels, f"{step.label} is not followed")
-            for axis in _counted(value) if index not in step.used else ():
+            for axis in counted(value) if index not in step.used else ():
                 if axis.labels is not None:
                     self.labels.freeze(axis.labels, f"{step.label} computes with a shape")
         self.found.sites += step.sites
@@ -302,63 +282,5 @@ class _Walk:
         self.found.columns += step.columns
 
 
-def _overridable(model: OnnxModel) -> set[str]:
-    """Return the initializers that callers are meant to override.
-
-    Where all of them are inputs, the format or the exporter wants it so, and it means nothing.
-    """
-    graph = model.graph.model.graph
-    initializers = {tensor.name for tensor in graph.initializer}
-    inputs = {value.name for value in graph.input} & initializers
-    old = model.graph.model.ir_version < NAMED_INPUTS
-    return set() if old or inputs == initializers else inputs
-
-
-def _counted(value: Value) -> list[Axis]:
-    """Return the axes whose lengths a value holds."""
-    if value.numbers is None:
-        return []
-    return [number.axis for number in value.numbers.ravel() if number.axis is not None]
-
-
 def _lost(scope: Scope, node: onnx.NodeProto, rank: int, axis: int) -> bool:
     return is_lost(scope, node.output[0], axis, rank) if rank else False
-
-
-def _opaque(sizes: Sequence[int | None] | None, why: str) -> Value:
-    if sizes is None:
-        return Value(None, None, why)
-    return Value(tuple(Axis(size, None, why) for size in sizes))
-
-
-def in_order(nodes: Sequence[onnx.NodeProto]) -> list[int]:
-    """Return the places of nodes so that each comes behind those whose values it reads."""
-    makers = {name: at for at, node in enumerate(nodes) for name in node.output if name}
-    needs = [
-        {makers[name] for name in names_read(node) if name in makers} - {at}
-        for at, node in enumerate(nodes)
-    ]
-    order: list[int] = []
-    done: set[int] = set()
-    for start in range(len(nodes)):
-        stack = [start]
-        while stack:
-            at = stack[-1]
-            waiting = [] if at in done else sorted(needs[at] - done, reverse=True)
-            needs[at] = set()  # a circle ends here
-            stack += waiting
-            if not waiting:
-                stack.pop()
-                order += [] if at in done else [at]
-                done.add(at)
-    return order
-
-
-def names_read(node: onnx.NodeProto) -> list[str]:
-    """Return the values that a node reads, its subgraphs' included."""
-    names = list(node.input)
-    for each in node.attribute:
-        for graph in (each.g, *each.graphs):
-            names += [name for inner in graph.node for name in names_read(inner)]
-            names += [output.name for output in graph.output]
-    return names

@@ -37,6 +37,8 @@ def _needs(
             return False
         case "MatMul":
             return axis >= rank - 2
+        case "InstanceNormalization":
+            return axis >= 2
         case "Softmax" | "LayerNormalization" | "Split" | "Concat":
             default = 0 if node.op_type in ("Split", "Concat") else -1
             if int(attribute(node, "axis", default)) % rank == axis:

@@ -1,11 +1,12 @@
 """Finds the channels that hold one number whatever the model is fed."""
 
 from onnxprune.formats.onnx_file import OnnxModel
-from onnxprune.structure.following import DEFAULT, Followed, in_order
+from onnxprune.structure.following import DEFAULT, MALFORMED, Followed
+from onnxprune.structure.ordering import in_order
 from onnxprune.structure.registry import STEADY
 from onnxprune.structure.steady import elementwise, layers, moving
 from onnxprune.structure.steady.known import NOTHING, Known, Look, of_array
-from onnxprune.structure.values import Axis
+from onnxprune.structure.values import Axis, Origin
 
 assert elementwise
 assert layers
@@ -53,17 +54,21 @@ class Settled:
             outputs,
             lambda index: self.folding.array(node.input[index]),
         )
-        rule = STEADY.get(("" if node.domain in DEFAULT else node.domain, node.op_type))
         for name, axes in zip(node.output, outputs, strict=True):
-            origins = self.followed.origins.get(name)
-            known = NOTHING
-            if origins is not None:
-                known = moving.moved(look, origins)
-                amend = moving.AMENDING.get(node.op_type)
-                known = known if amend is None else amend(look, known)
-            elif rule is not None:
-                known = rule(look)
+            try:
+                known = self._known(look, self.followed.origins.get(name))
+            except MALFORMED:
+                known = NOTHING
             self.known[name] = _fitting(known, axes)
+
+    def _known(self, look: Look, origins: tuple[Origin, ...] | None) -> Known:
+        node = look.node
+        if origins is not None:
+            known = moving.moved(look, origins)
+            amend = moving.AMENDING.get(node.op_type)
+            return known if amend is None else amend(look, known)
+        rule = STEADY.get(("" if node.domain in DEFAULT else node.domain, node.op_type))
+        return NOTHING if rule is None else rule(look)  # type: ignore[no-any-return]
 
 
 def _fitting(known: Known, axes: tuple[Axis, ...]) -> Known:

@@ -11,7 +11,8 @@ from onnx import helper, numpy_helper
 from onnxprune.formats.onnx_file import OnnxModel
 from onnxprune.formats.onnx_graph import Address
 from onnxprune.structure.deciding import kept
-from onnxprune.structure.following import Followed, names_read
+from onnxprune.structure.following import Followed
+from onnxprune.structure.ordering import names_read
 from onnxprune.structure.values import Count, Item, Repair
 from onnxprune.types import Array
 
@@ -162,12 +163,10 @@ def _sweep(graph: onnx.GraphProto, names: list[str]) -> None:
             if name in node.output and not read & set(node.output):
                 names += list(node.input)
                 del graph.node[at]
-        for kind in (graph.initializer, graph.input, graph.value_info):
+        given = any(tensor.name == name for tensor in graph.initializer)
+        # What a caller gives stays.
+        kinds: list[Any] = [graph.initializer, graph.value_info]
+        for kind in [*kinds, graph.input] if given else kinds:
             for at, each in reversed(list(enumerate(kind))):
-                if each.name == name and (kind is not graph.input or _was_tensor(graph, name)):
+                if each.name == name:
                     del kind[at]
-
-
-def _was_tensor(graph: onnx.GraphProto, name: str) -> bool:
-    del graph
-    return bool(name)

@@ -193,7 +193,7 @@ def grow(seed: int, tame: bool = False) -> onnx.ModelProto:
     names = list(BLOCKS)
     for at in range(int(rng.integers(2, 7))):
         name = str(rng.choice(names))
-        x, count = state
+        count = state[1]
         if name in ("grouped", "shuffled") and count % 2:
             continue
         if name in ("cut", "picked", "halved") and count < 4:

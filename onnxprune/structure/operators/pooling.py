@@ -76,16 +76,16 @@ def _sizes(step: Step, data: tuple[Axis, ...], chosen: list[int]) -> None:
     numbers = step.numbers(SIZES).ravel().tolist()
     if len(numbers) != len(chosen):
         raise UnfollowableError(f"{RUN_TIME} ({step.label})")
-    labelled = [data[axis].labels for axis in chosen]
     items: list[Item] = []
     following = True
-    for number, labels in zip(numbers, labelled, strict=True):
+    for number, axis in zip(numbers, [data[axis] for axis in chosen], strict=True):
+        labels = axis.labels
         if labels is None:
             if number.axis is not None and number.axis.labels is not None:
                 step.close(number.axis, f"{RUN_TIME} ({step.label})")
             items.append(-1 if number.value is None else number.value)
         elif number.axis is not None and number.axis.labels is not None:
-            step.labels.unite(labels, number.axis.labels)
+            step.meet(axis, number.axis)
             items.append(Count(labels))
         else:
             items.append(Count(labels))

@@ -214,27 +214,35 @@ def expand(step: Step) -> Moves:
     rank = max(len(wanted), len(data))
     made: list[Origin] = []
     items: list[Item] = []
-    needed = False
     for back in range(rank, 0, -1):
-        axis = data[-back] if back <= len(data) else None
-        number = wanted[-back] if back <= len(wanted) else None
-        if axis is None or axis.labels is None:
-            value = 1 if number is None else number.value
-            if number is not None and number.axis is not None:
+        axis = data[-back] if back <= len(data) else Axis(1)
+        number = wanted[-back] if back <= len(wanted) else Number(1)
+        if axis.labels is None:
+            if number.axis is not None:
                 step.close(number.axis, f"{RUN_TIME} ({step.label})")
-            stays = axis is not None and (number is None or value == 1)
+            stays = back <= len(data) and number.value == 1
             made.append(Same(0, len(data) - back) if stays else f"{step.label} repeats it")
-        else:
-            made.append(Same(0, len(data) - back))
-            value = 1
-            if number is not None and number.axis is not axis:
-                if number.value not in (1, axis.size):
-                    raise UnfollowableError(f"{RUN_TIME} ({step.label})")
-                needed = needed or number.value != 1
-        if number is not None:
-            items.append(-1 if value is None else value)
-    if needed and -1 in items:
-        raise UnfollowableError(f"{RUN_TIME} ({step.label})")
-    if needed:
-        step.repair(1, items, None)
+            items.append(-1 if number.value is None else number.value)
+            continue
+        made.append(Same(0, len(data) - back))
+        if number.axis is not None and number.axis.labels is not None:
+            step.meet(axis, number.axis)
+        elif number.value not in (1, axis.size):
+            raise UnfollowableError(f"{RUN_TIME} ({step.label})")
+        items.append(1 if number.value == 1 else Count(axis.labels))
+    _repair_expansion(step, items[-len(wanted) :], wanted)
     return Moves((tuple(made),))
+
+
+def _repair_expansion(step: Step, items: list[Item], wanted: list[Number]) -> None:
+    """Note what becomes of the shape, unless the model counts the channels itself."""
+    counts = [
+        number.axis is None or number.axis.labels is None
+        for item, number in zip(items, wanted, strict=True)
+        if isinstance(item, Count)
+    ]
+    if not any(counts):
+        return
+    if any(number.value is None for number in wanted):
+        raise UnfollowableError(f"{RUN_TIME} ({step.label})")
+    step.repair(1, items, [number.value or 0 for number in wanted])
