@@ -130,7 +130,7 @@ def _examine(
             made.verdict = verification.result()
         finally:
             verification.stop()
-        made.same, made.latency = compare_models(model, other, trial)
+        made.same, made.latency = compare_models(model, other, trial, settings.progress)
 
 
 def _warnings(model: OnnxModel, made: _Made) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ class Settled:
             amend = moving.AMENDING.get(node.op_type)
             return known if amend is None else amend(look, known)
         rule = STEADY.get(("" if node.domain in DEFAULT else node.domain, node.op_type))
-        return NOTHING if rule is None else rule(look)  # type: ignore[no-any-return]
+        return NOTHING if rule is None else rule(look)
 
 
 def _fitting(known: Known, axes: tuple[Axis, ...]) -> Known:

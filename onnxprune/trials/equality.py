@@ -10,6 +10,7 @@ from onnxprune.formats.onnx_file import OnnxModel
 from onnxprune.outcomes import Latency
 from onnxprune.removals import Sameness
 from onnxprune.trials.checking import DENSE, PRUNED, examining
+from onnxprune.trials.examination import Progress
 from onnxprune.trials.staging import variants_of
 from onnxprune.trials.trial import Trial
 from onnxprune.types import Array
@@ -27,7 +28,7 @@ def tolerance_of(model: OnnxModel) -> float:
 
 
 def compare_models(
-    model: OnnxModel, other: OnnxModel, trial: Trial
+    model: OnnxModel, other: OnnxModel, trial: Trial, progress: Progress | None = None
 ) -> tuple[Sameness, Latency | None]:
     """Run two models on the same samples; refuse one whose outputs are others.
 
@@ -35,6 +36,7 @@ def compare_models(
         model: the model as it was.
         other: what was made of it.
         trial: the samples; whether both are timed, too.
+        progress: is told how far the comparison is.
     """
     allowed = tolerance_of(model)
     with contextlib.ExitStack() as stack:
@@ -46,7 +48,7 @@ def compare_models(
             if key == DENSE:
                 examination.settle(DENSE, trial.batch)
         largest = 0.0
-        for batch in examination.batches(None, "comparing"):
+        for batch in examination.batches(progress, "comparing"):
             wanted = examination.answer(DENSE, batch)
             found = examination.answer(PRUNED, batch)
             largest = max(largest, difference(wanted, found, allowed))
