@@ -44,7 +44,10 @@ def value_shapes(model: OnnxModel) -> Shapes:
         for constant in model.graph.constants:
             record = constant.record
             if record.external is not None and element_count(record) <= SMALL:
-                find_message(proto, record.address).CopyFrom(message_of(model, record))
+                message = find_message(proto, record.address)
+                message.ClearField("external_data")
+                message.ClearField("data_location")
+                message.raw_data = message_of(model, record).raw_data
         skeleton = proto.SerializeToString()
     return infer_shapes(skeleton)
 

@@ -14,6 +14,7 @@ from onnx import numpy_helper
 
 from onnxprune.formats.onnx_file import OnnxModel, load_onnx
 from onnxprune.removals import RemovedChannels
+from onnxprune.structure.groups import find_channels
 from onnxprune.structure.removing import find_cut
 from onnxprune.structure.writing import write_cut
 
@@ -96,6 +97,32 @@ def zero(tensor: onnx.TensorProto, axis: int, positions: list[int]) -> None:
     np.moveaxis(array, axis, 0)[positions] = 0
     name = tensor.name
     tensor.CopyFrom(numpy_helper.from_array(array, name))
+
+
+def zero_units(
+    model: onnx.ModelProto, share: float, folder: Path, seed: int = 0
+) -> dict[str, int]:
+    """Zero a share of every group with all that goes along, as a planner would.
+
+    Return how many units of each group, by its first weight.
+    """
+    path = folder / "planned.onnx"
+    path.write_bytes(model.SerializeToString())
+    with load_onnx(path) as opened:
+        groups = find_channels(opened, shapes_of(model))
+    tensors = tensors_of(model)
+    rng = np.random.default_rng(seed)
+    zeroed = {}
+    for group in groups:
+        free = [unit for unit, reason in enumerate(group.reasons) if reason is None]
+        gone = rng.permutation(free)[: int(len(free) * share)].tolist()
+        for member in group.members:
+            if member.role != "input" and not member.path.endswith((".var", ".order")):
+                rows = np.flatnonzero(np.isin(member.units, gone)).tolist()
+                zero(tensors[member.path], member.axis, rows)
+        if group.producers and gone:
+            zeroed[group.producers[0]] = len(gone)
+    return zeroed
 
 
 @dataclass
