@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from onnxprune.outcomes import CheckReport
     from onnxprune.points import Study
     from onnxprune.registry import allocation, method
-    from onnxprune.studying import check, search, sensitivity, sweep, trial
+    from onnxprune.removals import Removal
+    from onnxprune.studying import check, search, sensitivity, shrink, sweep, trial
     from onnxprune.types import Report
 
 __all__ = [
     "CheckReport",
     "GateFailed",
     "OnnxpruneError",
+    "Removal",
     "Report",
     "Study",
     "__version__",
@@ -36,6 +38,7 @@ __all__ = [
     "prune",
     "search",
     "sensitivity",
+    "shrink",
     "sweep",
     "trial",
     "trusting",
@@ -44,6 +47,7 @@ _HOMES = {
     "CheckReport": "outcomes",
     "GateFailed": "errors",
     "OnnxpruneError": "errors",
+    "Removal": "removals",
     "Report": "types",
     "Study": "points",
     "allocation": "registry",
@@ -57,6 +61,7 @@ _HOMES = {
     "prune": "api",
     "search": "studying",
     "sensitivity": "studying",
+    "shrink": "studying",
     "sweep": "studying",
     "trial": "studying",
     "trusting": "formats.trust",

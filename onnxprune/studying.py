@@ -1,4 +1,4 @@
-"""The commands that run models, as Python functions: check, sweep, search, sensitivity."""
+"""The commands that run models, as Python functions: check, sweep, search, sensitivity, shrink."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,9 @@ from onnxprune.points import Study
 from onnxprune.pruning import Progress, Settings, default_output
 from onnxprune.ranked import company
 from onnxprune.recipe import make_recipe, parse_sparsity
+from onnxprune.removals import Removal
 from onnxprune.samples.opening import Source
+from onnxprune.shrinking import RANDOM, shrink_file
 from onnxprune.trials.checking import check_files, refuse_failed
 from onnxprune.trials.journal import Journal
 from onnxprune.trials.searching import search_min_kept, search_sparsity
@@ -215,6 +217,40 @@ def run_sensitivity(  # noqa: PLR0913 - a model, what to try, how
     _refuse_misfits(recipe, sparsities)
     with planning([recipe], calibration, Settings(progress=progress)) as planner:
         return sense_file(model, recipe, sparsities, trial, journal, progress, planner)
+
+
+def shrink(  # noqa: PLR0913 - the twin of a command has its options
+    model: str | Path,
+    *,
+    output: str | Path | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    verify: bool = True,
+    compressed_size: bool = False,
+    allow_hardlinks: bool = False,
+    data: Trial | None = None,
+) -> Removal:
+    """Take out channels that are zero, and see that the model computes the same.
+
+    Args:
+        model: an ONNX file.
+        output: the file to write; `<stem>.shrunk.onnx` beside the model by default.
+        force: replace an existing output.
+        dry_run: do all but put the result in place.
+        verify: let onnx.checker look at the result, and run both models beside each other.
+        compressed_size: compress whole files for their size instead of samples.
+        allow_hardlinks: take external data files that have several names.
+        data: on what both models are run; random samples if not given.
+    """
+    settings = Settings(
+        output=Path(output) if output is not None else None,
+        force=force,
+        dry_run=dry_run,
+        verify=verify,
+        compressed_size=compressed_size,
+        allow_hardlinks=allow_hardlinks,
+    )
+    return shrink_file(Path(model), settings, data or make_trial(RANDOM))
 
 
 def _sparsities(given: Sequence[float | str]) -> list[float]:

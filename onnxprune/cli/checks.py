@@ -1,4 +1,4 @@
-"""The commands that run models: check, sweep, search, sensitivity."""
+"""The commands that run models: check, sweep, search, sensitivity, shrink."""
 
 import contextlib
 import sys
@@ -25,6 +25,7 @@ from onnxprune.cli.options import (
     CheckSet,
     Confident,
     Dense,
+    DryRun,
     Force,
     Method,
     Methods,
@@ -34,6 +35,7 @@ from onnxprune.cli.options import (
     Pruned,
     Resolution,
     Resume,
+    ShrunkOutput,
     Sparsities,
     Sparsity,
     TrustModel,
@@ -186,9 +188,40 @@ def sensitivity(
         present(study, printing)
 
 
+@grouped
+def shrink(
+    model: Model,
+    output: ShrunkOutput = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+    *,
+    samples: Set,
+    run: Run,
+    looking: Looking,
+    printing: Printing,
+) -> None:
+    """Take out channels that are zero, and see that the model computes the same."""
+    from onnxprune.shrinking import RANDOM, default_output, shrink_file
+
+    check_reports(printing, [model, output or default_output(model)])
+    trial = trial_of(samples, run, Limits(), samples.data or RANDOM)
+    with Meter(printing.quiet) as meter:
+        settings = Settings(
+            output=output,
+            force=force,
+            dry_run=dry_run,
+            verify=not looking.no_verify,
+            compressed_size=looking.compressed_size,
+            allow_hardlinks=looking.allow_hardlinks,
+            progress=meter,
+        )
+        removal = shrink_file(model, settings, trial)
+    present(removal, printing)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (check, sweep, search, sensitivity):
+    for command in (check, sweep, search, sensitivity, shrink):
         app.command(cls=Grouped)(command)
 
 

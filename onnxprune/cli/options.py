@@ -171,6 +171,9 @@ DenseOutput = Annotated[
 Storage = Annotated[
     str, where("--storage", metavar="dense|sparse", help="Of pruned tensors; dense.")
 ]
+ShrunkOutput = Annotated[
+    Path | None, where("-o", "--output", metavar="FILE", help="Default: MODEL.shrunk.onnx.")
+]
 MaskOutput = Annotated[
     Path, where("-o", "--output", metavar="FILE.npz", help="The mask file to write.")
 ]

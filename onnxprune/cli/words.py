@@ -15,6 +15,7 @@ COMMANDS = {
     "sweep": "run a model with several methods at several sparsities",
     "search": "find the largest sparsity within a budget, and write that model",
     "sensitivity": "prune each tensor alone, and show what that costs",
+    "shrink": "take out channels that are zero: a smaller and faster model",
     "methods": "list the methods and allocations, with their papers",
     "densify": "make sparse tensors dense again, for tools that read no others",
     "mask": "export, apply or compare masks",

@@ -1,7 +1,8 @@
 """Runs as a process of its own: lets onnx.checker or ONNX Runtime look at a model.
 
-Started as a script with the bytes of memory that it may take, and `checker` (a skeleton comes on
-standard input) or `runtime PATH`; answers with one line of JSON. It imports nothing of the package.
+Started as a script with the bytes of memory that it may take, and `checker` or `shapes` (a skeleton
+comes on standard input) or `runtime PATH`; answers with one line of JSON. It imports nothing of the
+package.
 """
 
 import contextlib
@@ -44,17 +45,29 @@ def check(skeleton: bytes) -> dict[str, object]:
         objection = str(error)
         with contextlib.suppress(Exception):
             unknown = next(unknown_operators(onnx.ModelProto.FromString(skeleton)), [])
+    return {"objection": objection, "unknown": unknown, "shapes": infer(skeleton)["shapes"]}
+
+
+def infer(skeleton: bytes, through: bool = False) -> dict[str, object]:
+    """Infer the shapes of a skeleton's values.
+
+    Args:
+        skeleton: the model.
+        through: whether shapes are followed that the model itself computes.
+    """
+    import onnx
+
     shapes: dict[str, list[int | None]] = {}
     with contextlib.suppress(Exception):
-        model = onnx.shape_inference.infer_shapes(onnx.ModelProto.FromString(skeleton))
-        graph = model.graph
+        read = onnx.ModelProto.FromString(skeleton)
+        graph = onnx.shape_inference.infer_shapes(read, data_prop=through).graph
         for value in (*graph.input, *graph.value_info, *graph.output):
             if value.type.tensor_type.HasField("shape"):
                 shapes[value.name] = [
                     dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
                     for dim in value.type.tensor_type.shape.dim
                 ]
-    return {"objection": objection, "unknown": unknown, "shapes": shapes}
+    return {"shapes": shapes}
 
 
 def unknown_operators(model: Any) -> Iterator[list[object]]:
@@ -96,7 +109,13 @@ def main() -> None:
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries print banners
     restrict(int(sys.argv[1]))
-    result = check(sys.stdin.buffer.read()) if sys.argv[2] == "checker" else run(sys.argv[3])
+    match sys.argv[2]:
+        case "checker":
+            result = check(sys.stdin.buffer.read())
+        case "shapes":
+            result = infer(sys.stdin.buffer.read(), through=True)
+        case _:
+            result = run(sys.argv[3])
     answer.write(json.dumps(result))
     answer.close()
 

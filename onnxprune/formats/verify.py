@@ -127,10 +127,17 @@ class Child:
         if not answer:
             how = f"died of {signal_name(-code)}" if code < 0 else f"ended with code {code}"
             raise LibraryError(f"{self.who} {how} on this model", SKIP)
-        objection = answer["objection"] or ""
+        objection = answer.get("objection") or ""
         if NO_MEMORY.search(objection):
             raise no_memory(self.who, self._watch.memory, first_words(objection), SKIP)
         return answer
+
+
+def infer_shapes(skeleton: bytes) -> dict[str, list[int | None]]:
+    """Return the shapes of a model's values, those that it computes itself followed, too."""
+    answer = Child("shape inference", "shapes").ask(skeleton)
+    shapes: dict[str, list[int | None]] = answer["shapes"]
+    return shapes
 
 
 def signal_name(number: int) -> str:

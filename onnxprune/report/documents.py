@@ -10,6 +10,7 @@ from rich.console import Console
 from onnxprune.errors import UsageError
 from onnxprune.formats.output import check_output, write_whole
 from onnxprune.outcomes import CheckReport
+from onnxprune.removals import Removal
 from onnxprune.report.as_json import check_to_json, to_json
 from onnxprune.report.check_report import (
     TEXT_WIDTH,
@@ -22,6 +23,12 @@ from onnxprune.report.junit import check_to_junit
 from onnxprune.report.markup import escape_markdown, markdown_row, page
 from onnxprune.report.patterns import structure_grid
 from onnxprune.report.recoveries import recovery_grid
+from onnxprune.report.removal_report import (
+    removal_to_html,
+    removal_to_json,
+    removal_to_markdown,
+    removal_to_text,
+)
 from onnxprune.report.tables import html_facts, html_table, markdown_facts, markdown_table
 from onnxprune.report.terminal import print_report
 from onnxprune.report.text import HONEST, change, count, percent, shape, short, show
@@ -49,12 +56,15 @@ def check_suffix(path: Path, checked: bool = True) -> None:
         )
 
 
-def write_report(report: Report | CheckReport, path: Path) -> None:
+def write_report(report: Report | CheckReport | Removal, path: Path) -> None:
     """Write a report in the form that the file's suffix asks for."""
     suffix = path.suffix.lower()
     if isinstance(report, CheckReport):
         check_suffix(path)
         text = CHECK_WRITERS[suffix](report)
+    elif isinstance(report, Removal):
+        check_suffix(path, checked=False)
+        text = REMOVAL_WRITERS[suffix](report)
     else:
         check_suffix(path, report.check is not None)
         text = WRITERS[suffix](report)
@@ -136,6 +146,13 @@ CHECK_WRITERS: dict[str, Callable[[CheckReport], str]] = {
     ".htm": check_to_html,
     ".txt": check_to_text,
     ".xml": _check_to_junit,
+}
+REMOVAL_WRITERS: dict[str, Callable[[Removal], str]] = {
+    ".json": removal_to_json,
+    ".md": removal_to_markdown,
+    ".html": removal_to_html,
+    ".htm": removal_to_html,
+    ".txt": removal_to_text,
 }
 
 

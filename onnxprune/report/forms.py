@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from onnxprune.outcomes import CheckReport
 from onnxprune.points import Study
+from onnxprune.removals import Removal
 from onnxprune.types import Found, Report
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ def print_any(found: object, console: "Console") -> None:
             from onnxprune.report.found_report import print_found
 
             print_found(found, console)
+        case Removal():
+            from onnxprune.report.removal_report import print_removal
+
+            print_removal(found, console)
         case _:
             raise _unknown(found)
 
@@ -67,6 +72,10 @@ def to_json(found: object) -> str:
             return study_json.study_to_json(found)
         case Found():
             return study_json.found_to_json(found)
+        case Removal():
+            from onnxprune.report.removal_report import removal_to_json
+
+            return removal_to_json(found)
         case _:
             raise _unknown(found)
 
@@ -74,7 +83,7 @@ def to_json(found: object) -> str:
 def write_any(found: object, path: Path) -> None:
     """Write what a command found in the form that the file's suffix asks for."""
     match found:
-        case Report() | CheckReport():
+        case Report() | CheckReport() | Removal():
             from onnxprune.report.documents import write_report
 
             write_report(found, path)

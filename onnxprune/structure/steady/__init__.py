@@ -1,0 +1,1 @@
+"""Which channels hold one value everywhere, whatever the input: above all, which are zero."""

@@ -1,0 +1,1 @@
+"""Tests of channels: how they are followed, which can go, what is left."""
