@@ -12,7 +12,7 @@ from tests.structure.cutting import (
 )
 from tests.structure.grown import grow
 
-SEEDS = range(60)
+SEEDS = range(30)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
