@@ -5,7 +5,7 @@
 #
 # BASE is any image with Python 3.11, venv and pip. requirements.lock is for x86_64: elsewhere,
 # `--platform linux/amd64`. TORCH_INDEX is an index that has a build of torch for the CPU, which
-# needs none of NVIDIA's packages; where pip's own configuration knows one, it may be empty.
+# needs none of NVIDIA's packages; without it pip takes the build it finds, and what that needs.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS start
@@ -14,9 +14,9 @@ RUN python3 -m venv /opt/onnxprune
 COPY requirements.lock constraints.txt ./
 
 FROM start AS build
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN /opt/onnxprune/bin/pip install --no-cache-dir --no-deps --only-binary=:all: \
-        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r requirements.lock
+ARG TORCH_INDEX=""
+RUN /opt/onnxprune/bin/pip install --no-cache-dir --only-binary=:all: \
+        ${TORCH_INDEX:+--no-deps --extra-index-url "$TORCH_INDEX"} -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY onnxprune ./onnxprune
 # The constraints are for the build of the wheel, too. A torch that needs more than is locked fails the check.

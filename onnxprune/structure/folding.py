@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from onnxprune.formats.onnx_graph import Scope
-from onnxprune.formats.onnx_rules import attribute
+from onnxprune.structure.attributes import attribute
 from onnxprune.structure.constants import Constants
 from onnxprune.types import Array
 

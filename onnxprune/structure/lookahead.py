@@ -3,7 +3,7 @@
 import onnx
 
 from onnxprune.formats.onnx_graph import Scope
-from onnxprune.formats.onnx_rules import attribute
+from onnxprune.structure.attributes import attribute
 
 DEPTH = 12
 

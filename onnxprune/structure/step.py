@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxprune.formats.onnx_rules import attribute
+from onnxprune.structure.attributes import attribute
 from onnxprune.structure.labels import Labels
 from onnxprune.structure.values import (
     Axis,

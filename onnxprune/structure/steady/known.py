@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxprune.formats.onnx_rules import attribute
+from onnxprune.structure.attributes import attribute
 from onnxprune.structure.values import Axis
 from onnxprune.types import Array
 
