@@ -258,6 +258,7 @@ def become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         2, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False
     )
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.dont_write_bytecode = bool(request["env"].get("PYTHONDONTWRITEBYTECODE"))
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
