@@ -55,11 +55,16 @@ class Source:
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
+        paths = [str(Path(__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(":")]
         with theirs:
             # One thread: a process with several cannot be forked with all of them.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", __file__, str(theirs.fileno())],
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={
+                    **os.environ,
+                    "OMP_NUM_THREADS": "1",
+                    "PYTHONPATH": os.pathsep.join(paths),
+                },
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
@@ -245,13 +250,15 @@ def become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     for number, descriptor in zip(request["numbers"], moved, strict=True):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    encoding = request["env"].get("PYTHONIOENCODING")
     # What the old streams know of their files, such as how to seek, is not so any more.
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115 - as long as the process
-    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
     sys.stderr = sys.__stderr__ = open(  # noqa: SIM115
-        2, "w", buffering=1, errors="backslashreplace", closefd=False
+        2, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False
     )
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.dont_write_bytecode = bool(request["env"].get("PYTHONDONTWRITEBYTECODE"))
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])

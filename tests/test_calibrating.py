@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +23,14 @@ from onnxprune.pruning import Settings
 from onnxprune.recipe import make_recipe
 from onnxprune.types import Report
 from onnxprune.watching import SHARES
-from tests.cli.started import command, environment
+from tests.cli.started import environment
 from tests.conftest import Ran
+from tests.forked import Forked, Source
 from tests.measured.files import LABELS, trial, write_net, write_samples
 from tests.models import model, node, save, weight
 
 Run = Callable[..., Ran]
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 @pytest.fixture(autouse=True)
@@ -243,30 +246,39 @@ from pathlib import Path
 import numpy as np
 from onnxprune import method
 
-@method("slow", steps=50)
+calls = []
+
+@method("slow", steps=6)
 def slow(weight, *, gradient):
-    """Keep what changes the loss most, slowly."""
-    time.sleep(0.05)
+    """Keep what changes the loss most, slowly behind the first step."""
+    calls.append(weight.size)
+    if len(calls) > 2 and not Path("hurry").exists():
+        time.sleep(0.5)
     return np.abs(weight * gradient)
 '''
 
 
 @pytest.mark.slow
 def test_an_interrupt_leaves_finished_steps_and_nothing_else(
-    net: Path, samples: Path, tmp_path: Path
+    net: Path, samples: Path, tmp_path: Path, source: Source
 ) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     words = [net, "-s", "0.5", "-m", "./slow.py", "-d", samples, "--batch", "4"]
     words += ["--checkpoint", "kept", "-o", "out.onnx", "--no-verify", "--device", "cpu"]
     before = set(os.listdir(tmp_path))
-    settings: dict[str, Any] = {
-        "cwd": tmp_path,
-        "env": environment(PYTHONDONTWRITEBYTECODE="1"),
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-        "text": True,
-    }
-    child = subprocess.Popen(command(*words), **settings)
+
+    def started() -> Forked:
+        return Forked(
+            source,
+            [sys.executable, "-m", "onnxprune", *map(str, words)],
+            cwd=tmp_path,
+            env=environment(PYTHONDONTWRITEBYTECODE="1"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    child = started()
     deadline = time.monotonic() + 100
     while not (tmp_path / "kept" / NAME).exists():
         assert child.poll() is None, child.communicate()
@@ -277,8 +289,10 @@ def test_an_interrupt_leaves_finished_steps_and_nothing_else(
     assert (child.returncode, out, err) == (130, "", "onnxprune: interrupted\n")
     assert set(os.listdir(tmp_path)) - before == {"kept"}
     assert os.listdir(tmp_path / "kept") == [NAME]
-    again = subprocess.run(command(*words), timeout=100, check=False, **settings)
-    assert (again.returncode, again.stderr) == (0, "")
+    (tmp_path / "hurry").touch()
+    again = started()
+    _, err = again.communicate(timeout=100)
+    assert (again.returncode, err) == (0, "")
 
 
 def test_a_report_says_how_the_model_was_measured(net: Path, samples: Path) -> None:

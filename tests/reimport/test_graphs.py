@@ -21,10 +21,17 @@ EXPORTERS: dict[str, dict[str, Any]] = {
     "exported-20": {"dynamo": True, "opset_version": 20, "optimize": False},
 }
 GRAPHS = [
-    pytest.param(name, exporter, id=f"{name}-{exporter}")
+    pytest.param((name, exporter), id=f"{name}-{exporter}")
     for index, name in enumerate(NETS)
     for exporter in (list(EXPORTERS)[index % 2], list(EXPORTERS)[2 + index % 2])
 ]
+
+
+@pytest.fixture(scope="module", params=GRAPHS)
+def graph(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The name of a net, and that of an exporter; tests of one graph come together."""
+    found: tuple[str, str] = request.param
+    return found
 
 
 @cache
@@ -33,15 +40,15 @@ def exported(name: str, exporter: str) -> onnx.ModelProto:
     return export(net, (given,), input_names=["x"], output_names=["y"], **EXPORTERS[exporter])
 
 
-@pytest.mark.parametrize(("name", "exporter"), GRAPHS)
-def test_outputs_are_those_of_onnx_runtime(name: str, exporter: str) -> None:
+def test_outputs_are_those_of_onnx_runtime(graph: tuple[str, str]) -> None:
+    name, exporter = graph
     _, given = made(name)
     module = agrees(exported(name, exporter), {"x": given.numpy()}, 1e-5)
     assert not module.cuts
 
 
-@pytest.mark.parametrize(("name", "exporter"), GRAPHS)
-def test_gradients_are_those_of_the_torch_model(name: str, exporter: str) -> None:
+def test_gradients_are_those_of_the_torch_model(graph: tuple[str, str]) -> None:
+    name, exporter = graph
     net, given = made(name)
     weights = torch.linspace(-1, 1, net(given).numel()).reshape(net(given).shape)
     (net(given) * weights).sum().backward()
@@ -58,10 +65,10 @@ def test_gradients_are_those_of_the_torch_model(name: str, exporter: str) -> Non
     assert compared == len(list(net.parameters())) - folded(net, exported(name, exporter))
 
 
-@pytest.mark.parametrize(("name", "exporter"), GRAPHS)
 def test_every_weight_gets_a_gradient_that_differences_confirm(
-    name: str, exporter: str
+    graph: tuple[str, str],
 ) -> None:
+    name, exporter = graph
     _, given = made(name)
     module = imported(exported(name, exporter), precision=torch.float64)
     assert module.unscored(module.tensors, {"x": given}) == []
@@ -88,8 +95,8 @@ def test_every_weight_gets_a_gradient_that_differences_confirm(
     assert slope == pytest.approx(difference, rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize(("name", "exporter"), GRAPHS)
-def test_a_specialised_module_gives_the_same(name: str, exporter: str) -> None:
+def test_a_specialised_module_gives_the_same(graph: tuple[str, str]) -> None:
+    name, exporter = graph
     _, given = made(name)
     module = imported(exported(name, exporter))
     before = module(x=given)["y"]

@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,28 +13,30 @@ import torch
 
 from onnxprune.errors import LibraryError
 from onnxprune.statistics.ranks import Part, Ranks, join_ranks, settle_threads
+from tests.forked import Forked, Source
 from tests.statistics.several import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ("-m", "tests.statistics.several")
 
 
-def together(folder: Path, processes: int, *words: str) -> subprocess.CompletedProcess[str]:
-    """Measure in some processes, each with one thread."""
+def together(source: Source, folder: Path, processes: int, *words: str) -> list[int | None]:
+    """Measure in some processes, each with one thread, as torchrun would start them."""
     folder.mkdir()
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    address = ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
-    start = [*launch, *address] if processes > 1 else []
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ONNXPRUNE_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *start, *SCRIPT, str(folder), *words],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    if processes > 1:
+        port = str(free_port())
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environment |= {"WORLD_SIZE": str(processes), **address}
+    started = [
+        Forked(
+            source,
+            [sys.executable, "-m", "tests.statistics.several", str(folder), *words],
+            cwd=ROOT,
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(processes)
+    ]
+    return [each.wait(timeout=200) for each in started]
 
 
 def free_port() -> int:
@@ -54,12 +55,10 @@ def results(folder: Path, rank: int) -> tuple[dict[str, Any], dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_two_processes_measure_what_one_does_bit_by_bit(
-    tmp_path: Path, precision: str
+    tmp_path: Path, precision: str, source: Source
 ) -> None:
-    alone = together(tmp_path / "one", 1, precision, "none")
-    assert alone.returncode == 0, alone.stderr
-    both = together(tmp_path / "two", 2, precision, "none")
-    assert both.returncode == 0, both.stderr
+    assert together(source, tmp_path / "one", 1, precision, "none") == [0]
+    assert together(source, tmp_path / "two", 2, precision, "none") == [0, 0]
     wanted, facts = results(tmp_path / "one", 0)
     assert facts == {"world": 1, "threads": 1, "shared": "of 0", "error": ""}
     # The bias is multiplied with nothing, so that it is left out where norms are asked for.
@@ -72,9 +71,10 @@ def test_two_processes_measure_what_one_does_bit_by_bit(
 
 
 @pytest.mark.slow
-def test_what_fails_in_another_process_is_told_by_the_first(tmp_path: Path) -> None:
-    both = together(tmp_path / "two", 2, "float64", "5")
-    assert both.returncode != 0
+def test_what_fails_in_another_process_is_told_by_the_first(
+    tmp_path: Path, source: Source
+) -> None:
+    assert together(source, tmp_path / "two", 2, "float64", "5")[0] == 1
     _, facts = results(tmp_path / "two", 0)
     assert facts["error"] == "InputError: the loss of samples 4 to 7 is nan"
 

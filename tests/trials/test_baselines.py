@@ -1,5 +1,6 @@
 """Models whose accuracy is known answer the same number of samples rightly, form by form."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from onnxprune.studying import check
 from tests.shared import needs_models
 from tests.trials.known import BGR, CIFAR, needs_data
 from tests.trials.made import compared, quiet
+
+FEW = replace(CIFAR, limit=1000)
+"""How many ONNX Runtime by itself has right of the first ones is known as well."""
 
 GESTURES = "hand_gesture_point_history"
 BASELINES: list[Any] = [
@@ -27,14 +31,14 @@ BASELINES: list[Any] = [
             ("mnist_cntk/mnist", "mnist_test", None, 2945),
             ("mnist_cntk/mnist", "mnist_calibration", None, 1993),
             ("resnet20/ts_bn", "cifar10_test", CIFAR, 3217),
-            ("resnet20/ts_folded", "cifar10_test", CIFAR, 3217),
-            ("resnet20/dynamo", "cifar10_test", CIFAR, 3217),
-            ("resnet20/dynamo_ext/resnet20", "cifar10_test", CIFAR, 3217),
-            ("resnet20/fp16", "cifar10_test", CIFAR, 3217),
+            ("resnet20/ts_folded", "cifar10_test", FEW, 809),
+            ("resnet20/dynamo", "cifar10_test", FEW, 809),
+            ("resnet20/dynamo_ext/resnet20", "cifar10_test", FEW, 809),
+            ("resnet20/fp16", "cifar10_test", FEW, 809),
             ("resnet20/qdq_int8", "cifar10_test", CIFAR, 3229),
-            ("resnet20/qdq_int8", "cifar10_calibration", CIFAR, 4286),
+            ("resnet20/qdq_int8", "cifar10_calibration", FEW, 860),
             ("resnet20/qoperator_int8", "cifar10_test", CIFAR, 3225),
-            ("resnet20/qoperator_int8", "cifar10_calibration", CIFAR, 4299),
+            ("resnet20/qoperator_int8", "cifar10_calibration", FEW, 863),
             ("samplenet/samplenet", "cifar10_test", BGR, 2687),
         )
     ),
@@ -56,6 +60,7 @@ def test_a_known_model_answers_as_is_known(
         0,
     )
     assert accuracy.total == found.data.samples
+    assert accuracy.total == 1000 or reading is not FEW
     assert all(each.identical for each in found.measured.outputs)
     assert found.warnings == ()
 
