@@ -153,9 +153,8 @@ def rewrite(
     with about(path), load_model(path, allow_hardlinks=settings.allow_hardlinks) as model:
         refuse_form(model, settings.output)
         spelled = settings.output or default_output(path)
-        output = spelled
-        if not settings.dry_run:
-            output = check_output(spelled, model.all_files(), settings.force)
+        dry, files_read = settings.dry_run, model.all_files()
+        output = spelled if dry else check_output(spelled, files_read, settings.force)
         with verifying(model, settings.verify) as verdict_of:
             try:
                 decision = decide(model)

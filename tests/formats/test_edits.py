@@ -13,7 +13,7 @@ import pytest
 from onnx import helper
 
 from onnxprune.errors import OutputError, UnsupportedError
-from onnxprune.formats import saving
+from onnxprune.formats import reading_back
 from onnxprune.formats.edits import Edit, Edits
 from onnxprune.formats.onnx_data import encode_floats
 from onnxprune.formats.onnx_file import load_onnx
@@ -394,7 +394,7 @@ def test_other_values_than_were_written_are_noticed(
 ) -> None:
     path = tmp_path / "in.onnx"
     path.write_bytes(one_weight(FLOAT, tensor("w", FLOAT, some(FLOAT, SHAPE)), SHAPE))
-    monkeypatch.setattr(saving, "value_checksum", lambda model, name: 7)
+    monkeypatch.setattr(reading_back, "value_checksum", lambda model, name: 7)
     with pytest.raises(OutputError, match="'w': other values were read back"):
         write(path, {"w": Edit(values=np.ones(SIZE))})
     write(path, {"w": Edit(fallen)})  # these are counted

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxprune.errors import OutputError, UnsupportedError
-from onnxprune.formats import saving
+from onnxprune.formats import reading_back
 from onnxprune.formats.edits import Edit
 from onnxprune.formats.onnx_biases import surroundings
 from onnxprune.formats.onnx_file import load_onnx
@@ -307,7 +307,7 @@ def test_a_bias_that_is_read_back_as_another_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = models.save(tmp_path / "m.onnx", several())
-    monkeypatch.setattr(saving, "value_checksum", lambda model, name: 7)
+    monkeypatch.setattr(reading_back, "value_checksum", lambda model, name: 7)
     with pytest.raises(OutputError, match="'w_bias': other values were read back"):
         make(path, {"w": whole(6)})
     assert [each.name for each in tmp_path.iterdir()] == ["m.onnx"]

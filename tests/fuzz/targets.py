@@ -20,6 +20,7 @@ from onnxprune.formats.onnx_file import OnnxModel, load_onnx
 from onnxprune.formats.torch_archive import TorchArchive
 from onnxprune.formats.torch_content import SCRIPT, kind_of, plain_paths, stored_tensors
 from onnxprune.formats.torch_tensors import divide
+from onnxprune.formats.wire import read_exactly
 from onnxprune.outcomes import Port
 from onnxprune.pruning import Settings, prune_file
 from onnxprune.recipe import make_recipe
@@ -100,10 +101,12 @@ class Scanner:
         """Open it, read all its weights, and compare them with what protobuf reads."""
         with load_onnx(entry) as model:
             count_macs(model, {})
-            whole = onnx.ModelProto.FromString(entry.read_bytes())
+            # What has sparse tensors is read through a dense copy of the file.
+            content = read_exactly(model.source.descriptor, 0, model.source.size)
+            whole = onnx.ModelProto.FromString(content)
             if bare(whole) != bare(model.graph.model):
                 raise AssertionError("the skeleton is another model than the file")
-            whole = onnx.ModelProto.FromString(entry.read_bytes())
+            whole = onnx.ModelProto.FromString(content)
             for weight in model.weights:
                 model.values(weight.path, 0, weight.size)
                 _compare(model, weight.path, whole, entry.parent)
