@@ -4,7 +4,7 @@ import numpy as np
 
 from onnxprune.structure.registry import settles
 from onnxprune.structure.steady.known import UNKNOWN, Known, Look, apply, combine, only_zero
-from onnxprune.structure.values import Origin, Part, Same
+from onnxprune.structure.values import Given, Origin, Part, Same
 from onnxprune.types import Array
 
 
@@ -23,6 +23,10 @@ def _sources(look: Look) -> list[int]:
 def _origin(look: Look, origin: Origin) -> Array | None:
     if isinstance(origin, str):
         return None
+    if isinstance(origin, Given):
+        return (
+            None if origin.axis.size is None else np.full(origin.axis.size, look.known().whole)
+        )
     if isinstance(origin, Same):
         return look.known(origin.input).along(origin.axis)
     return np.concatenate([_part(look, part) for part in origin])
