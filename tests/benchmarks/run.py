@@ -19,6 +19,7 @@ from tests.benchmarks import (
     native,
     peers,
     recovery,
+    removal,
     suites,
     sweeps,
     tables,
@@ -37,6 +38,7 @@ SUITES: dict[str, Callable[[int, suites.Say], suites.Outcome | Figures]] = {
     "nodes": coverage.nodes,
     "precision": masks.precision,
     "recovery": recovery.climb,
+    "removal": removal.shrink,
 }
 RUNS = {
     "help": 9,
@@ -50,6 +52,7 @@ RUNS = {
     "nodes": 1,
     "precision": 1,
     "recovery": 1,
+    "removal": 1,
 }
 LONG = ("external-4", "sweep", "recovery")
 NOTE = (

@@ -1,6 +1,7 @@
 """What becomes of constant channels in operators that move, pool and sum."""
 
 import numpy as np
+from onnx import numpy_helper
 
 from onnxprune.structure.registry import settles
 from onnxprune.structure.steady.known import UNKNOWN, Known, Look, apply, combine, only_zero
@@ -68,6 +69,14 @@ def _equal(*sides: Array) -> Array:
 
 AMENDING = {"Pad": padded, "Concat": joined}
 """What else has to hold in operators that move values."""
+
+
+@settles("ConstantOfShape")
+def constant_of_shape(look: Look) -> Known:
+    """Hold one number everywhere."""
+    value = look.get("value", None)
+    number = 0.0 if value is None else float(numpy_helper.to_array(value).ravel()[0])
+    return Known(number, (None,) * len(look.outputs[0]))
 
 
 @settles("MaxPool", "GlobalMaxPool", "GlobalAveragePool")
