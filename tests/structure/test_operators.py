@@ -1,12 +1,16 @@
 """Each operator between two layers: whether zero channels go through it, and go."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from onnxprune.formats.onnx_file import load_onnx
+from onnxprune.structure.groups import find_channels
+from tests import models
 from tests.models import node, port
 from tests.structure.cutting import TOLERANCE, Result, take_out, tensors_of, zero
 from tests.structure.nets import Net
@@ -359,3 +363,34 @@ def test_layers_over_other_axes_keep_channels_apart() -> None:
         return net.add("Mul", x, "a", out="mid")
 
     assert between(build).dims("y.w")[1] == GONE
+
+
+def test_what_is_put_together_along_another_axis_is_zero_only_in_both() -> None:
+    net = Net()
+    net.inputs = {"x": [2, 3, 8, 8]}
+    net.conv("x", "a", 3, 8)
+    net.conv("x", "b", 3, 8)
+    net.conv(net.add("Concat", "a", "b", out="tall", axis=2), "y", 8, 4)
+    model = net.build()
+    for name in ("b.w", "b.b"):
+        zero(tensors_of(model)[name], 0, [5, 6])
+    result = zeroed(model)
+    assert result.dims("a.w")[0] == result.dims("b.w")[0] == 7
+
+
+def test_attributes_of_the_wrong_kind_are_not_followed(tmp_path: Path) -> None:
+    def build(net: Net) -> str:
+        return net.add("Relu", "a", out="mid")
+
+    assert between(build).dims("a.w")[0] == GONE
+    net = Net()
+    net.inputs = {"x": [2, 3, 8, 8]}
+    net.conv("x", "a", 3, 8)
+    net.nodes.append(node("Transpose a -> mid", perm=[0, 1, 2, 2]))
+    net.nodes.append(node("Split a -> left right", "split", axis=[1, 2]))
+    net.conv("mid", "y", 8, 4)
+    made = models.model(net.nodes, net.inputs, "y", net.tensors)
+    with load_onnx(models.save(tmp_path / "m.onnx", made)) as opened:
+        groups = find_channels(opened, {"x": [2, 3, 8, 8]})
+    (reason,) = [group.reason for group in groups if "a.w" in group.producers]
+    assert reason == "Transpose 'mid' has a wrong order"
