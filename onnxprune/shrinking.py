@@ -51,13 +51,26 @@ def shrink_file(path: Path, settings: Settings, trial: Trial) -> Removal:
             onnx.checker nor ONNX Runtime sees it.
         trial: what both models are run on, and whether they are timed.
     """
-    began = time.perf_counter()
     with about(path), load_model(path, allow_hardlinks=settings.allow_hardlinks) as model:
         if not isinstance(model, OnnxModel):
             raise UnsupportedError(
                 f"channels are taken out of ONNX models, and this is {model.kind}",
                 "onnxprune prune writes it as ONNX where the output ends in .onnx",
             )
+        return shrink_model(path, model, settings, trial)
+
+
+def shrink_model(path: Path, model: OnnxModel, settings: Settings, trial: Trial) -> Removal:
+    """Do the same to a model that is open: `path` is what it is called.
+
+    Args:
+        path: see above; the result goes beside it unless the settings say otherwise.
+        model: the model, with its zeros.
+        settings: as in `shrink_file`.
+        trial: the same.
+    """
+    began = time.perf_counter()
+    with about(path):
         if model.graph.model.training_info:
             raise UnsupportedError("it holds a training, which knows the sizes of its tensors")
         spelled = settings.output or default_output(path)

@@ -13,7 +13,7 @@ from onnxprune.formats.onnx_graph import Scope, node_label
 from onnxprune.structure.constants import Constants
 from onnxprune.structure.folding import Folding
 from onnxprune.structure.labels import Labels
-from onnxprune.structure.lookahead import is_lost
+from onnxprune.structure.lookahead import Ahead
 from onnxprune.structure.operators import FAMILIES
 from onnxprune.structure.operators.numbers import compute, objects
 from onnxprune.structure.ordering import in_order
@@ -22,6 +22,7 @@ from onnxprune.structure.sources import counted, listed, opaque, overridable, re
 from onnxprune.structure.step import Step
 from onnxprune.structure.values import (
     Axis,
+    Given,
     Moves,
     Number,
     Origin,
@@ -165,9 +166,8 @@ class _Walk:
 
     def _step(self, position: int, node: onnx.NodeProto) -> Step:
         label = f"{node.op_type} '{node_label(node)}'"
-        rank_of = self.shapes.get(node.output[0]) if node.output else None
         sizes = [self.shapes.get(name) if name else None for name in node.output]
-        lost = partial(_lost, self.scope, node, len(rank_of) if rank_of is not None else 0)
+        lost = partial(_lost, Ahead(self.scope, self.shapes), node)
         return Step(
             node=node,
             position=position,
@@ -177,6 +177,7 @@ class _Walk:
             inputs=[self.value(name) for name in node.input],
             sizes=[None if each is None else list(each) for each in sizes],
             floats=[self._small(name) for name in node.input],
+            fixed=[bool(name) and self.scope.is_fixed(name) for name in node.input],
             lost=lost,
         )
 
@@ -217,6 +218,8 @@ class _Walk:
     def _axis(self, step: Step, origin: Origin) -> Axis:
         if isinstance(origin, str):
             return Axis(1 if origin == "an axis of length one" else None, None, origin)
+        if isinstance(origin, Given):
+            return origin.axis
         if isinstance(origin, Same):
             axis = step.axes(origin.input)[origin.axis]
             step.touched.add(id(axis))
@@ -282,5 +285,5 @@ class _Walk:
         self.found.columns += step.columns
 
 
-def _lost(scope: Scope, node: onnx.NodeProto, rank: int, axis: int) -> bool:
-    return is_lost(scope, node.output[0], axis, rank) if rank else False
+def _lost(ahead: Ahead, node: onnx.NodeProto, axis: int, rank: int) -> bool:
+    return ahead.is_lost(node.output[0], axis, rank)

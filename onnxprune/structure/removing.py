@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from onnxprune.formats.macs import declared_shapes
 from onnxprune.formats.onnx_file import OnnxModel
 from onnxprune.formats.onnx_types import element_count
 from onnxprune.formats.verify import infer_shapes
@@ -36,7 +37,7 @@ class Cut:
 
 
 def value_shapes(model: OnnxModel) -> Shapes:
-    """Infer the shapes of a model's values in a child process."""
+    """Return the shapes of values that a file declares, and what a child process infers."""
     skeleton = model.scan.skeleton
     if model.files:
         # Shapes of reshapes may lie in another file; those inline are in the skeleton.
@@ -49,7 +50,7 @@ def value_shapes(model: OnnxModel) -> Shapes:
                 message.ClearField("data_location")
                 message.raw_data = message_of(model, record).raw_data
         skeleton = proto.SerializeToString()
-    return infer_shapes(skeleton)
+    return {**declared_shapes(model.graph.model), **infer_shapes(skeleton)}
 
 
 def find_cut(model: OnnxModel, shapes: Shapes) -> Cut:

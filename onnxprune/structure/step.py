@@ -36,6 +36,7 @@ class Step:
         inputs: what is known of the inputs; None for those left out.
         sizes: of the outputs' axes, as shape inference knows them.
         floats: the constant behind each input that is one, if it is small.
+        fixed: whether each input is a constant, moved or not.
         lost: tells for an axis of the first output whether it is of no use behind the node.
         sites: receives sums over channels.
         repairs: receives constants that tell of channels.
@@ -53,6 +54,7 @@ class Step:
     inputs: list[Value | None]
     sizes: list[list[int | None] | None]
     floats: list[Array | None]
+    fixed: list[bool]
     lost: Any
     sites: list[Site] = field(default_factory=list)
     repairs: list[Repair] = field(default_factory=list)
@@ -90,7 +92,7 @@ class Step:
         self.touched.add(id(axis))
         if axis.labels is not None:
             self.labels.freeze(axis.labels, why)
-        return Axis(axis.size, None, axis.why or why)
+        return Axis(axis.size, None, why if axis.labels is not None else axis.why or why)
 
     def meet(self, *axes: Axis) -> Axis:
         """Make the channels of axes the same, which are equally long; return that axis."""
@@ -133,12 +135,15 @@ class Step:
         if met.labels is not None:
             operands = tuple(Operand(self.node.input[index], axis) for index, axis in sides)
             self.sites.append(Site(met.labels, operands, self.label))
-            self.columns += [axis.labels for axis in axes if axis.labels is not None]
+            for (index, _), axis in zip(sides, axes, strict=True):
+                if self.fixed[index] and axis.labels is not None:
+                    self.columns.append(axis.labels)
 
-    def produce(self, axis: Axis) -> Axis:
-        """Note that an axis of a weight counts what it gives."""
+    def produce(self, index: int, place: int) -> Axis:
+        """Return an axis of an input that is an output's; of a weight it counts its rows."""
+        axis = self.axes(index)[place]
         self.touched.add(id(axis))
-        if axis.labels is not None:
+        if axis.labels is not None and self.fixed[index]:
             self.rows.append(axis.labels)
         return axis
 

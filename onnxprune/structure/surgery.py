@@ -94,6 +94,10 @@ class Surgery:
             node.input.append("")
         before = node.input[repair.target]
         kind = _integer_type(graph, before)
+        own = _own_tensor(graph, before)
+        if own is not None:
+            own.CopyFrom(numpy_helper.from_array(np.array(values, kind), own.name))
+            return []
         name = self._fresh(before or f"{node.output[0]}_sizes")
         graph.initializer.append(numpy_helper.from_array(np.array(values, kind), name))
         if self.model.graph.model.ir_version < 4:
@@ -123,6 +127,20 @@ class Surgery:
                 mask = kept(self.followed, axis, self.gone)
                 if not mask.all():
                     dim.dim_value = int(mask.sum())
+
+
+def _own_tensor(graph: onnx.GraphProto, name: str) -> onnx.TensorProto | None:
+    """Return the tensor behind a name that is read at one place only, if there is one."""
+    read = [each for node in graph.node for each in names_read(node)]
+    if read.count(name) != 1 or name in {output.name for output in graph.output}:
+        return None
+    if name in {value.name for value in graph.input}:
+        return None
+    found: list[onnx.TensorProto] = [each for each in graph.initializer if each.name == name]
+    for node in graph.node:
+        if node.op_type == "Constant" and name in node.output:
+            found += [each.t for each in node.attribute if each.name == "value"]
+    return found[0] if found else None
 
 
 def _integer_type(graph: onnx.GraphProto, name: str) -> str:

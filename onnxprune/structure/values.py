@@ -77,7 +77,14 @@ class Same:
     axis: int
 
 
-Origin = Same | Parts | str
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """An output's axis that is none of the inputs', or as long as another value's axis."""
+
+    axis: Axis
+
+
+Origin = Same | Given | Parts | str
 """Where an axis comes from; a text says why its positions are no channels."""
 
 

@@ -93,7 +93,9 @@ def _cut(surgery: Surgery, proto: onnx.ModelProto, outside: "_External") -> None
         else:
             made = message_of(surgery.model, record)
         if record.external is not None:
-            outside.add(message, made)
+            file = surgery.model.files[record.external.entries["location"]]
+            place = id(file), surgery.model.offsets[address]
+            outside.add(message, made, place)
         elif isinstance(message, onnx.AttributeProto):
             message.ClearField("floats")
             message.floats.extend(onnx.numpy_helper.to_array(made).tolist())
@@ -122,26 +124,44 @@ class _External:
     name: str = ""
     _at: int = 0
     _sums: dict[int, int] = field(default_factory=dict)
+    _known: dict[tuple[int, ...], int] = field(default_factory=dict)
     _messages: list[onnx.TensorProto] = field(default_factory=list)
 
-    def add(self, message: onnx.TensorProto, made: onnx.TensorProto) -> None:
-        """Write a tensor's data to the file."""
+    def add(
+        self, message: onnx.TensorProto, made: onnx.TensorProto, place: tuple[int, int]
+    ) -> None:
+        """Write a tensor's data to the file, or name what another one of its place wrote.
+
+        Args:
+            message: says where the data are.
+            made: has them.
+            place: where they were, file and offset.
+        """
         if self.temporary is None:
-            place = self.output.with_name("data")
-            self.temporary = self.stack.enter_context(Temporary(place))
+            beside = self.output.with_name("data")
+            self.temporary = self.stack.enter_context(Temporary(beside))
         data = made.raw_data
-        if len(data) >= LARGE:
-            self._at = -(-self._at // ALIGNMENT) * ALIGNMENT
-        write_at(self.temporary.descriptor, data, self._at, self.output)
-        self._sums[self._at] = zlib.crc32(data)
+        key = (*place, len(data), zlib.crc32(data))
+        start = self._known.get(key)
+        if start is None:
+            start = self._append(self.temporary, data)
+            self._known[key] = start
         _replace(message, onnx.TensorProto(dims=made.dims))
         message.ClearField("raw_data")
         message.ClearField("external_data")
         message.data_location = onnx.TensorProto.EXTERNAL
-        for key, text in (("offset", self._at), ("length", len(data))):
-            message.external_data.add(key=key, value=str(text))
+        for entry, number in (("offset", start), ("length", len(data))):
+            message.external_data.add(key=entry, value=str(number))
         self._messages.append(message)
+
+    def _append(self, temporary: Temporary, data: bytes) -> int:
+        if len(data) >= LARGE:
+            self._at = -(-self._at // ALIGNMENT) * ALIGNMENT
+        start = self._at
+        write_at(temporary.descriptor, data, start, self.output)
+        self._sums[start] = zlib.crc32(data)
         self._at += len(data)
+        return start
 
     def finish(self) -> None:
         """Choose the file's name and let all tensors say it."""

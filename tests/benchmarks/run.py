@@ -20,6 +20,7 @@ from tests.benchmarks import (
     native,
     peers,
     recovery,
+    removal,
     suites,
     sweeps,
     tables,
@@ -39,6 +40,7 @@ SUITES: dict[str, Callable[[int, suites.Say], suites.Outcome | Figures]] = {
     "precision": masks.precision,
     "recovery": recovery.climb,
     "hostile": hostile.corpus,
+    "removal": removal.shrink,
 }
 RUNS = {
     "help": 9,
@@ -53,6 +55,7 @@ RUNS = {
     "precision": 1,
     "recovery": 1,
     "hostile": 1,
+    "removal": 1,
 }
 LONG = ("external-4", "sweep", "recovery", "hostile")
 NOTE = (

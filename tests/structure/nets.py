@@ -221,6 +221,68 @@ def _projected(net: Net, x: str, width: int, heads: int, fused: bool) -> list[st
     ]
 
 
+def folded_heads(heads: int = 4, width: int = 16) -> onnx.ModelProto:
+    """Attention that counts samples and heads by one axis, as MultiheadAttention exports it."""
+    net = Net()
+    net.inputs = {"x": [2, 6, width]}
+    size, batch = width // heads, 2
+    x = net.add("Transpose", "x", out="steps", perm=[1, 0, 2])
+    x = net.linear(x, "qkv", width, 3 * width)
+    x = net.add("Reshape", x, net.numbers("three", [6, batch, 3, width]), out="four")
+    x = net.add("Unsqueeze", x, net.numbers("first", [0]), out="five")
+    x = net.add("Transpose", x, out="turned", perm=[3, 1, 2, 0, 4])
+    x = net.add("Squeeze", x, net.numbers("third", [-2]), out="four_again")
+    folded = net.numbers("folded", [6, batch * heads, size])
+    parts = []
+    for at, name in enumerate("qkv"):
+        part = net.add("Gather", x, net.numbers(f"at{at}", at), out=name, axis=0)
+        part = net.add("Reshape", part, folded, out=f"{name}3")
+        part = net.add("Transpose", part, out=f"{name}t", perm=[1, 0, 2])
+        parts.append(part)
+    apart = net.numbers("apart", [batch, heads, 6, size])
+    query, key, value = (net.add("Reshape", part, apart, out=f"{part}4") for part in parts)
+    key = net.add("Transpose", key, out="k_turned", perm=[0, 1, 3, 2])
+    scores = net.add("Softmax", net.add("MatMul", query, key, out="qk"), out="soft")
+    mixed = net.add("MatMul", scores, value, out="mixed")
+    mixed = net.add("Transpose", mixed, out="back", perm=[2, 0, 1, 3])
+    mixed = net.add("Reshape", mixed, net.numbers("rows", [6 * batch, width]), out="merged")
+    net.dense(mixed, "y", width, 5)
+    return net.build()
+
+
+def counted_heads(heads: int = 4, width: int = 16) -> onnx.ModelProto:
+    """Attention whose shapes are put together at run time, as TorchScript exports it."""
+    net = Net()
+    net.inputs = {"x": ["N", "S", width]}
+    x = net.add("Relu", net.linear("x", "a", width, width), out="ar")
+    net.add("Shape", "x", out="shape")
+    sizes = []
+    for at, name in enumerate(("samples", "steps", "wide")):
+        one = net.add("Gather", "shape", net.numbers(f"{name}.at", at), out=f"{name}.one")
+        sizes.append(net.add("Unsqueeze", one, net.numbers(f"{name}.ax", [0]), out=name))
+    split = [net.numbers("heads", [heads]), net.numbers("rest", [-1])]
+    apart = net.add("Concat", *sizes[:2], *split, out="apart", axis=0)
+    parts = []
+    for name in "qkv":
+        part = net.add("Reshape", net.linear(x, name, width, width), apart, out=f"{name}4")
+        parts.append(net.add("Transpose", part, out=f"{name}t", perm=[0, 2, 1, 3]))
+    query, key, value = parts
+    key = net.add("Transpose", key, out="k_turned", perm=[0, 1, 3, 2])
+    length = net.add("Slice", net.add("Shape", query, out="of_q"), *_last(net), out="length")
+    root = net.add("Sqrt", net.add("Cast", length, out="real", to=1), out="root")
+    scores = net.add("Div", net.add("MatMul", query, key, out="qk"), root, out="scaled")
+    mixed = net.add("MatMul", net.add("Softmax", scores, out="soft"), value, out="mixed")
+    mixed = net.add("Transpose", mixed, out="back", perm=[0, 2, 1, 3])
+    together = net.add("Concat", *sizes, out="together", axis=0)
+    mixed = net.add("Reshape", mixed, together, out="merged")
+    net.linear(mixed, "y", width, 5)
+    return net.build()
+
+
+def _last(net: Net) -> tuple[str, str]:
+    return net.numbers("minus", [-1]), net.numbers("end", [2**63 - 1])
+
+
 def gelu(net: Net, x: str, name: str) -> str:
     """Write Gelu as exporters did before it was an operator."""
     root, one, half = (

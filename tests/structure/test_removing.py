@@ -1,11 +1,13 @@
 """What is left of nets of every kind computes the same, and nothing stays that could go."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import onnx
 import pytest
 from onnx import numpy_helper
 
+from tests.models import node
 from tests.structure import nets
 from tests.structure.cutting import (
     TOLERANCE,
@@ -15,6 +17,7 @@ from tests.structure.cutting import (
     tensors_of,
     zero,
     zero_filters,
+    zero_units,
 )
 
 SHARES = (0.3, 0.5)
@@ -185,6 +188,39 @@ def test_heads_of_a_fused_projection_go_from_queries_keys_and_values() -> None:
     assert result.largest <= TOLERANCE
     assert result.dims("qkv.w") == [16, 36]
     assert result.dims("o.w") == [12, 16]
+
+
+@pytest.mark.parametrize("make", [nets.folded_heads, nets.counted_heads])
+def test_heads_go_however_an_exporter_writes_them(
+    make: Callable[[], onnx.ModelProto], tmp_path: Path
+) -> None:
+    model = make()
+    zeroed = zero_units(model, 0.5, tmp_path)
+    result = take_out(model, {"N": 3, "S": 5})
+    assert result.largest <= TOLERANCE
+    first = "q.w" if "q.w" in zeroed else "qkv.w"
+    assert zeroed[first] == 2
+    assert result.groups[first].before - result.groups[first].after == 2
+    assert result.dims("y.w")[1 if first == "qkv.w" else 0] == 8
+
+
+def test_a_bias_of_zeros_that_is_made_at_run_time_loses_its_channels() -> None:
+    net = nets.Net()
+    net.weight("a.w", 8, 3, 1, 1)
+    net.nodes.append(node("Shape a.w -> rows", start=0, end=1))
+    net.add("Expand", net.numbers("zero", 0.0, "float32"), "rows", out="made")
+    net.add("Conv", "x", "a.w", "made", out="a")
+    net.nodes.append(node("Shape a.w -> again", start=0, end=1))
+    net.add("ConstantOfShape", "again", out="zeros")
+    net.add("InstanceNormalization", "a", net.weight("scale", 8), "zeros", out="n")
+    net.conv(net.add("Relu", "n", out="r"), "y", 8, 2)
+    model = net.build()
+    zero(tensors_of(model)["a.w"], 0, [0, 3])
+    zero(tensors_of(model)["scale"], 0, [0, 3])
+    result = take_out(model)
+    assert result.largest <= TOLERANCE
+    assert result.dims("a.w") == [6, 3, 1, 1]
+    assert result.dims("scale") == [6]
 
 
 def test_hidden_channels_of_an_mlp_go() -> None:

@@ -258,3 +258,37 @@ def test_nothing_is_left_where_writing_ends_early(
     with pytest.raises(KeyboardInterrupt):
         shrink(source, tmp_path / "out.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_tensors_over_the_same_bytes_stay_so(tmp_path: Path) -> None:
+    net = nets.Net()
+    net.inputs = {"x": [2, 6]}
+    for name in ("a", "b"):
+        net.dense(
+            net.add("Relu", net.dense("x", name, 6, 8), out=f"{name}r"), f"{name}y", 8, 3
+        )
+    net.add("Add", "ay", "by", out="y")
+    model = net.build()
+    tensors = tensors_of(model)
+    for name in ("ay.w", "by.w"):
+        tensors[name].CopyFrom(numpy_helper.from_array(np.ones((3, 8), np.float32), name))
+    zero(tensors["a.w"], 0, [1])
+    zero(tensors["a.b"], 0, [1])
+    zero(tensors["b.w"], 0, [1])
+    zero(tensors["b.b"], 0, [1])
+    source = external(tmp_path / "m.onnx", model)
+    made = onnx.load(source, load_external_data=False)
+    places = {
+        tensor.name: {each.key: each for each in tensor.external_data}
+        for tensor in made.graph.initializer
+    }
+    places["by.w"]["offset"].value = places["ay.w"]["offset"].value
+    models.save(source, made)
+    shrink(source, tmp_path / "out.onnx")
+    after = onnx.load(tmp_path / "out.onnx", load_external_data=False)
+    offsets = {
+        tensor.name: next(each.value for each in tensor.external_data if each.key == "offset")
+        for tensor in after.graph.initializer
+    }
+    assert offsets["ay.w"] == offsets["by.w"]
+    assert apart(source, tmp_path / "out.onnx", {}) <= TOLERANCE

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from onnxprune.structure.step import RUN_TIME, Step
-from onnxprune.structure.values import Axis, Origin, Part, Same
+from onnxprune.structure.values import Axis, Given, Origin, Part, Same
 from onnxprune.types import Array
 
 Block = tuple[tuple[int, int], tuple[int, int]]
@@ -65,7 +65,8 @@ def regroup(
     step: Step, data: tuple[Axis, ...], sizes: Sizes, blocks: list[Block]
 ) -> list[Origin]:
     """Return where each new axis comes from; channels that are lost stay."""
-    made: list[Origin] = [f"{RUN_TIME} ({step.label})"] * len(sizes)
+    unknown = f"{RUN_TIME} ({step.label})"
+    made: list[Origin] = [Given(Axis(size, None, unknown)) for size in sizes]
     seen: set[int] = set()
     for (low, high), (first, last) in blocks:
         seen.update(range(low, high))
@@ -75,17 +76,17 @@ def regroup(
         chosen = _chosen(step, data, low, high)
         inside = range(first, last)
         for place in inside:
-            made[place] = "no channels lie in it"
+            made[place] = Given(Axis(sizes[place], None, "no channels lie in it"))
         if chosen is None:
             continue
         extents = [sizes[place] for place in inside]
         known = [size for size in extents if size is not None]
         around = [data[at].size for at in range(low, high)]
         if len(known) != len(extents) or None in around:
-            step.close(data[chosen], f"{RUN_TIME} ({step.label})")
+            step.close(data[chosen], unknown)
             continue
         flat = _flat([size or 0 for size in around], chosen - low)
-        place, positions = _split(step, data[chosen], flat, known, first)
+        place, positions = _split(step, data[chosen], flat, known, (first, len(sizes)))
         step.touched.add(id(data[chosen]))
         made[place] = (Part(0, chosen, positions),)
     for at, axis in enumerate(data):
@@ -119,9 +120,18 @@ def _flat(sizes: list[int], place: int) -> Array:
 
 
 def _split(
-    step: Step, axis: Axis, flat: Array, sizes: list[int], first: int
+    step: Step, axis: Axis, flat: Array, sizes: list[int], place: tuple[int, int]
 ) -> tuple[int, Array]:
-    """Choose the new axis that counts the channels; unite those that share a position."""
+    """Choose the new axis that counts the channels; unite those that share a position.
+
+    Args:
+        step: the node.
+        axis: the old axis whose channels are followed.
+        flat: for each element of the block its position on that axis.
+        sizes: of the new axes.
+        place: the first of the new axes, and how many the output has.
+    """
+    first, rank = place
     assert axis.labels is not None
     roots = step.labels.roots(axis.labels)
     tables = {}
@@ -132,7 +142,7 @@ def _split(
         if size > 1 and bool((roots[table] == roots[table[:, :1]]).all()):
             exact.append(at)
     wide = [at for at, size in enumerate(sizes) if size > 1]
-    useful = [at for at in wide if not step.lost(first + at)]
+    useful = [at for at in wide if not step.lost(first + at, rank)]
     chosen = exact or sorted(useful, key=lambda at: -sizes[at]) or wide[:1] or [0]
     table = tables[chosen[0]]
     same = bool((table == table[:, :1]).all())

@@ -19,7 +19,7 @@ def conv(step: Step) -> Outputs:
     group = int(step.get("group", 1))
     if group == 1:
         step.contract((0, 1), (1, 1))
-        made = step.produce(weight[0])
+        made = step.produce(1, 0)
     else:
         step.close(weight[1], "it counts the inputs of one group")
         made = _grouped(step, data[1], weight[0], weight[0].size, group)
@@ -34,7 +34,7 @@ def conv_transpose(step: Step) -> Outputs:
     group = int(step.get("group", 1))
     if group == 1:
         step.contract((0, 1), (1, 0))
-        made = step.produce(weight[1])
+        made = step.produce(1, 1)
     else:
         width = weight[1].size
         step.close(weight[1], "it counts the outputs of one group")
@@ -77,7 +77,6 @@ def _grouped(
         step.labels.freeze(labels, data.why)
     step.touched.add(id(data))
     _unite_rows(step, labels.reshape(group, width))
-    step.columns.append(labels)
     first = labels.reshape(group, width)[:, :1]
     spread = np.repeat(first, outputs // group, axis=1).ravel()
     if rows is None:
@@ -85,7 +84,8 @@ def _grouped(
         assert made.labels is not None
         step.labels.unite(made.labels, spread)
     else:
-        made = step.produce(step.meet(rows, Axis(outputs, spread)))
+        step.meet(rows, Axis(outputs, spread))
+        made = step.produce(1, 0)
     step.repair("group", [Count(labels, width)], [group], scalar=True)
     return made
 

@@ -21,6 +21,13 @@ def unary(step: Step) -> Outputs:
     return [step.axes()]
 
 
+@follows("CastLike")
+def cast_like(step: Step) -> Outputs:
+    """Take the type of another value, and nothing else of it."""
+    step.touched.update(map(id, step.axes(1)))
+    return [step.axes()]
+
+
 @follows("Gelu", "QuickGelu", domain="com.microsoft")
 def contributed(step: Step) -> Outputs:
     """Leave channels where they are."""

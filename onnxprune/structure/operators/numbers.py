@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from onnx import numpy_helper
 
 from onnxprune.structure.registry import follows
 from onnxprune.structure.step import Step
@@ -34,18 +35,24 @@ def size(step: Step) -> list[Value]:
 @follows("ConstantOfShape")
 def constant_of_shape(step: Step) -> list[Value]:
     """Repeat one value; the shape has to stay."""
-    sizes = step.integers(0)
+    numbers = step.numbers(0).ravel().tolist()
     value = step.get("value", None)
-    from onnx import numpy_helper
-
     filled = numpy_helper.to_array(value).ravel()[0] if value is not None else np.float32(0)
-    axes = tuple(Axis(size, None, f"{step.label} makes it") for size in sizes)
+    axes = tuple(_counted(step, number) for number in numbers)
+    sizes = [axis.size for axis in axes if axis.labels is None and axis.size is not None]
     whole = np.asarray(filled).dtype.kind in "iu"
-    if not whole or np.prod(sizes) > LIMIT:
+    if not whole or len(sizes) < len(axes) or np.prod(sizes) > LIMIT:
         return [Value(axes)]
     made = np.empty(sizes, object)
     made.fill(Number(int(filled)))
     return [Value(axes, made)]
+
+
+def _counted(step: Step, number: Number) -> Axis:
+    """Return an axis that is as long as a number says, or as the axis that it counts."""
+    if number.axis is not None and number.axis.labels is not None:
+        return number.axis
+    return Axis(number.value, None, f"{step.label} makes it")
 
 
 def compute(step: Step) -> list[Value] | None:
@@ -75,7 +82,17 @@ def objects(numbers: list[Number]) -> Array:
 
 
 MOVING = (
-    *("Cast", "Concat", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose"),
+    *(
+        "Cast",
+        "Concat",
+        "Expand",
+        "Gather",
+        "Identity",
+        "Reshape",
+        "Slice",
+        "Squeeze",
+        "Transpose",
+    ),
     "Unsqueeze",
 )
 """Operators that put numbers together and take them apart."""
@@ -116,6 +133,8 @@ def _reshaped(step: Step, data: Array, others: list[Array]) -> Array | None:
             return _array(np.squeeze(data, axes))
         case "Unsqueeze" if given is not None:
             return np.expand_dims(data, tuple(int(axis) for axis in given))
+        case "Expand" if given is not None:
+            return np.broadcast_to(data, np.broadcast_shapes(data.shape, tuple(given)))
         case "Reshape" if given is not None and 0 not in given:
             return data.reshape(given)
     return None
@@ -143,7 +162,7 @@ def _sliced(data: Array, given: list[list[int]]) -> Array:
 
 def _reckoned(step: Step, arrays: list[Array]) -> Array | None:
     """Do sums with numbers that are known, and so stay."""
-    if step.node.op_type not in ("Add", "Sub", "Mul", "Div"):
+    if step.node.op_type not in ("Add", "Sub", "Mul", "Div", "Mod"):
         return None
     left, right = (
         np.array(_plain(step, array), np.int64).reshape(array.shape) for array in arrays
@@ -158,6 +177,6 @@ def _reckoned(step: Step, arrays: list[Array]) -> Array | None:
         case _:
             if not np.all(right > 0) or not np.all(left >= 0):
                 return None
-            made = left // right
+            made = left % right if step.node.op_type == "Mod" else left // right
     numbers = objects([Number(int(number)) for number in np.ravel(made).tolist()])
     return numbers.reshape(np.shape(made))

@@ -16,7 +16,7 @@ def gemm(step: Step) -> Outputs:
     inner = 0 if step.get("transA", 0) else 1
     outer = 1 if step.get("transB", 0) else 0
     step.contract((0, inner), (1, outer))
-    made = (step.produce(left[1 - inner]), step.produce(right[1 - outer]))
+    made = (step.produce(0, 1 - inner), step.produce(1, 1 - outer))
     if step.has(2):
         made = _fitted(step, made, step.axes(2))
     return [made]
@@ -40,7 +40,7 @@ def matmul(step: Step) -> Outputs:
     batch = step.broadcast(left[:-2], right[:-2]) if len(left) > 2 or len(right) > 2 else ()
     made = list(batch)
     if len(left) > 1:
-        made.append(step.produce(left[-2]))
+        made.append(step.produce(0, -2))
     if len(right) > 1:
-        made.append(step.produce(right[-1]))
+        made.append(step.produce(1, -1))
     return [tuple(made)]

@@ -11,6 +11,7 @@ from onnxprune.structure.step import RUN_TIME, Step
 from onnxprune.structure.values import (
     Axis,
     Count,
+    Given,
     Item,
     Moves,
     Number,
@@ -18,6 +19,7 @@ from onnxprune.structure.values import (
     Same,
     UnfollowableError,
 )
+from onnxprune.types import Array
 
 AXES_AS_INPUT = 13
 
@@ -151,41 +153,38 @@ def _repair(
     needed = False
     for place, (number, origin) in enumerate(zip(wanted, origins, strict=True)):
         labels = _labels(data, origin)
+        following = _same(step, labels, number.axis)
+        needed = needed or not (following or number.value == -1)
         if labels is None or number.value == -1:
-            items.append(_plain(step, data, place, number, sizes))
-        elif number.axis is not None and number.axis.labels is not None:
-            step.labels.unite(labels, number.axis.labels)
-            items.append(Count(labels))
+            items.append(_plain(data, place, number, sizes))
         else:
             items.append(Count(labels))
-            needed = True
     if not needed:
         return
     if items.count(-1) > 1:
-        for axis in data:
+        for axis in (*data, *[number.axis for number in wanted if number.axis is not None]):
             step.close(axis, f"{RUN_TIME} ({step.label})")
         return
-    before = [
-        size if isinstance(item, Count) else item
-        for item, size in zip(items, sizes, strict=True)
-    ]
-    step.repair(
-        1 if step.has(1) else "shape",
-        items,
-        [each for each in before if isinstance(each, int)],
+    pairs = zip(items, sizes, strict=True)
+    before = [size if isinstance(item, Count) else item for item, size in pairs]
+    known = [each for each in before if isinstance(each, int)]
+    # What a model reckons itself changes with what it counts: then it is always written.
+    reckoned = any(
+        number.axis is not None and number.axis.labels is not None for number in wanted
     )
+    step.repair(1 if step.has(1) else "shape", items, None if reckoned else known)
 
 
-def _plain(
-    step: Step,
-    data: tuple[Axis, ...],
-    place: int,
-    number: Number,
-    sizes: list[int | None],
-) -> int:
+def _same(step: Step, labels: Array | None, counted: Axis | None) -> bool:
+    """Whether a number follows the channels that it counts without being written anew."""
+    other = None if counted is None else counted.labels
+    if labels is None or other is None:
+        return labels is None and other is None
+    return np.array_equal(step.labels.roots(labels), step.labels.roots(other))
+
+
+def _plain(data: tuple[Axis, ...], place: int, number: Number, sizes: list[int | None]) -> int:
     """Return a number of a shape that counts no channels, as a constant has it."""
-    if number.axis is not None and number.axis.labels is not None:
-        step.close(number.axis, f"{RUN_TIME} ({step.label})")
     if number.value is not None:
         return number.value
     if sizes[place] is not None:
@@ -194,11 +193,11 @@ def _plain(
     return 0 if same_place else -1
 
 
-def _labels(data: tuple[Axis, ...], origin: Origin) -> np.ndarray | None:
+def _labels(data: tuple[Axis, ...], origin: Origin) -> Array | None:
     match origin:
         case Same():
             return data[origin.axis].labels
-        case str():
+        case str() | Given():
             return None
         case _:
             (part,) = origin
@@ -218,11 +217,14 @@ def expand(step: Step) -> Moves:
         axis = data[-back] if back <= len(data) else Axis(1)
         number = wanted[-back] if back <= len(wanted) else Number(1)
         if axis.labels is None:
+            items.append(-1 if number.value is None else number.value)
+            if number.axis is not None and number.axis.labels is not None and axis.size == 1:
+                made.append(Given(number.axis))
+                continue
             if number.axis is not None:
                 step.close(number.axis, f"{RUN_TIME} ({step.label})")
             stays = back <= len(data) and number.value == 1
             made.append(Same(0, len(data) - back) if stays else f"{step.label} repeats it")
-            items.append(-1 if number.value is None else number.value)
             continue
         made.append(Same(0, len(data) - back))
         if number.axis is not None and number.axis.labels is not None:
@@ -235,7 +237,10 @@ def expand(step: Step) -> Moves:
 
 
 def _repair_expansion(step: Step, items: list[Item], wanted: list[Number]) -> None:
-    """Note what becomes of the shape, unless the model counts the channels itself."""
+    """Note what becomes of the shape, unless the model counts the channels itself.
+
+    A number that the model counts is not to be written, whatever else is.
+    """
     counts = [
         number.axis is None or number.axis.labels is None
         for item, number in zip(items, wanted, strict=True)

@@ -24,7 +24,20 @@ def identity(look: Look) -> Known:
 
 
 @settles(
-    *("Asin", "Atan", "Cast", "Ceil", "Celu", "Elu", "Erf", "Floor", "Gelu", "Mish", "Round"),
+    *(
+        "Asin",
+        "Atan",
+        "Cast",
+        "CastLike",
+        "Ceil",
+        "Celu",
+        "Elu",
+        "Erf",
+        "Floor",
+        "Gelu",
+        "Mish",
+        "Round",
+    ),
     *("Selu", "Sign", "Sin", "Sinh", "Softsign", "Sqrt", "Swish", "Tan", "Tanh"),
 )
 def keeps_zero(look: Look) -> Known:

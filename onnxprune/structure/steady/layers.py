@@ -34,15 +34,25 @@ def conv_transpose(look: Look) -> Known:
     return _biased(look, ~(used & ~silent).any(1).ravel())
 
 
+def _vector(look: Look, index: int) -> Array | None:
+    """Return the number that each position of a vector holds, NaN for what is not known."""
+    array = look.array(index)
+    if array is not None:
+        return array.astype(np.float64)
+    known, shape = look.known(index), look.shapes[index]
+    found = known.along(0)
+    if found is not None:
+        return found
+    size = shape[0].size if len(shape) == 1 else None
+    return None if size is None else np.full(size, known.whole)
+
+
 def _biased(look: Look, empty: Array) -> Known:
     """Return a convolution's outputs where sums are empty."""
     shape = look.outputs[0]
-    bias: Array | float = 0.0
-    if look.has(2):
-        found = look.array(2)
-        if found is None:
-            return NOTHING
-        bias = found.astype(np.float64)
+    bias = _vector(look, 2) if look.has(2) else np.zeros(1)
+    if bias is None:
+        return NOTHING
     made: list[Array | None] = [None] * len(shape)
     if len(shape) > 1 and shape[1].labels is not None:
         made[1] = np.where(empty, bias, UNKNOWN)
@@ -129,10 +139,11 @@ def batch_normalization(look: Look) -> Known:
     """Shift and scale each channel's number."""
     shape = look.outputs[0]
     made: list[Array | None] = [None] * len(shape)
-    given = [look.array(index) for index in range(1, 5)]
-    if len(shape) < 2 or shape[1].labels is None or any(each is None for each in given):
+    given = [_vector(look, index) for index in range(1, 5)]
+    vectors = [each for each in given if each is not None]
+    if len(shape) < 2 or shape[1].labels is None or len(vectors) < 4:
         return Known(UNKNOWN, tuple(made))
-    scale, bias, mean, variance = (np.asarray(each, np.float64) for each in given)
+    scale, bias, mean, variance = vectors
     found = look.known().along(1)
     values = np.full(scale.shape, look.known().whole) if found is None else found
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -147,10 +158,10 @@ def instance_normalization(look: Look) -> Known:
     """Give the bias for a channel that is one number."""
     shape = look.outputs[0]
     made: list[Array | None] = [None] * len(shape)
-    scale, bias = look.array(1), look.array(2)
+    scale, bias = _vector(look, 1), _vector(look, 2)
     if len(shape) < 2 or shape[1].labels is None or scale is None or bias is None:
         return Known(UNKNOWN, tuple(made))
     found = look.known().along(1)
     even = np.zeros(scale.shape, bool) if found is None else found == 0
-    made[1] = np.where(even | (scale == 0), bias.astype(np.float64), UNKNOWN)
+    made[1] = np.where(even | (scale == 0), bias, UNKNOWN)
     return Known(UNKNOWN, tuple(made))

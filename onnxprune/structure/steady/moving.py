@@ -1,10 +1,11 @@
 """What becomes of constant channels in operators that move, pool and sum."""
 
 import numpy as np
+from onnx import numpy_helper
 
 from onnxprune.structure.registry import settles
 from onnxprune.structure.steady.known import UNKNOWN, Known, Look, apply, combine, only_zero
-from onnxprune.structure.values import Origin, Part, Same
+from onnxprune.structure.values import Given, Origin, Part, Same
 from onnxprune.types import Array
 
 
@@ -23,6 +24,10 @@ def _sources(look: Look) -> list[int]:
 def _origin(look: Look, origin: Origin) -> Array | None:
     if isinstance(origin, str):
         return None
+    if isinstance(origin, Given):
+        return (
+            None if origin.axis.size is None else np.full(origin.axis.size, look.known().whole)
+        )
     if isinstance(origin, Same):
         return look.known(origin.input).along(origin.axis)
     return np.concatenate([_part(look, part) for part in origin])
@@ -64,6 +69,14 @@ def _equal(*sides: Array) -> Array:
 
 AMENDING = {"Pad": padded, "Concat": joined}
 """What else has to hold in operators that move values."""
+
+
+@settles("ConstantOfShape")
+def constant_of_shape(look: Look) -> Known:
+    """Hold one number everywhere."""
+    value = look.get("value", None)
+    number = 0.0 if value is None else float(numpy_helper.to_array(value).ravel()[0])
+    return Known(number, (None,) * len(look.outputs[0]))
 
 
 @settles("MaxPool", "GlobalMaxPool", "GlobalAveragePool")
