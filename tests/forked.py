@@ -263,13 +263,13 @@ def become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     words = list(request["words"])
-    if words[0] == "-P":
-        words.pop(0)
-    else:
-        sys.path.insert(0, "")
+    safe = words[0] == "-P"
+    words = words[safe:]
     if words[:2] == ["-W", "ignore"]:
         warnings.simplefilter("ignore")
         del words[:2]
+    if not safe:
+        sys.path.insert(0, "" if words[0] == "-m" else str(Path(words[0]).parent))
     code: object = None
     try:
         if words[0] == "-m":

@@ -20,6 +20,7 @@ PROGRAMS = {
     "is interrupted": "signal.raise_signal(signal.SIGINT)",
     "has its environment": "print(os.environ.get('MINE'), os.environ.get('HOME'))",
     "ends in order": "import atexit; atexit.register(print, 'last'); print('first')",
+    "finds what is beside it": "import beside; print(beside.__name__)",
     "has one thread": "print(len(os.listdir('/proc/self/task')))",
 }
 
@@ -31,6 +32,7 @@ def test_it_ends_and_prints_as_in_its_own_process(
 ) -> None:
     file = tmp_path / "program.py"
     file.write_text(f"import os, signal, sys\n{PROGRAMS[program]}\n")
+    (tmp_path / "beside.py").touch()
     words = [sys.executable, *options, str(file), "a word", "-x"]
     # The runtime is not that of the tests: no warning is an error there.
     settings = {"env": {"MINE": "here", "OMP_NUM_THREADS": "1"}, "cwd": tmp_path, "text": True}

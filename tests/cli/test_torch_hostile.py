@@ -280,6 +280,7 @@ def test_a_trusted_program_is_pruned_in_place(run: Run, place: Path) -> None:
     assert {path.name for path in place.iterdir()} == {"model.pt2", "out.pt2"}
 
 
+@pytest.mark.usefixtures("forked")
 def test_what_a_trusted_file_prints_is_no_part_of_the_report(run: Run, place: Path) -> None:
     nets.scripted(Path("model.pt"), Nested())
     ran = run("inspect", "model.pt", "--trust-model", "--json")
@@ -287,6 +288,7 @@ def test_what_a_trusted_file_prints_is_no_part_of_the_report(run: Run, place: Pa
     assert [each["name"] for each in json.loads(ran.out)["tensors"]] == ["head.weight"]
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_file_that_fails_while_it_is_loaded_is_refused(run: Run, place: Path) -> None:
     nets.scripted(Path("model.pt"), Fails())
     before = files(place)
@@ -294,6 +296,7 @@ def test_a_file_that_fails_while_it_is_loaded_is_refused(run: Run, place: Path) 
     assert files(place) == before
 
 
+@pytest.mark.usefixtures("forked")
 def test_trust_ends_with_the_command(run: Run, place: Path) -> None:
     good(Path("model.pt"))
     assert run("inspect", "model.pt", "--trust-model").code == 0

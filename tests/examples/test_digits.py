@@ -14,6 +14,8 @@ import numpy.typing as npt
 import onnx
 import pytest
 
+from tests.forked import Forked, Source
+
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "examples" / "digits" / "digits.onnx"
 SETS = {name: ROOT / "calibration" / f"digits_{name}.npz" for name in ("calibration", "test")}
@@ -116,13 +118,15 @@ def test_the_shipped_model_has_readable_names_and_raw_weights() -> None:
 
 
 @pytest.mark.slow
-def test_training_again_gives_an_accurate_model(tmp_path: Path) -> None:
+def test_training_again_gives_an_accurate_model(tmp_path: Path, source: Source) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("sklearn", reason=NEEDS_DATA)
     # In a process of its own: the script sets torch's threads and its deterministic mode.
     script = ROOT / "examples" / "digits" / "train.py"
     command = [sys.executable, str(script), "--output", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "test accuracy: " in done.stdout
+    pipe = subprocess.PIPE
+    done = Forked(source, command, stdout=pipe, stderr=pipe, text=True)
+    out, err = done.communicate(timeout=280)
+    assert done.returncode == 0, err
+    assert "test accuracy: " in out
     assert right_answers(tmp_path / "digits.onnx") >= 0.96 * 400

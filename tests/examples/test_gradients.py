@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.started import environment
 from tests.conftest import ROOT
+from tests.forked import Forked, Source
 
 FOLDER = ROOT / "examples" / "gradients"
 MODELS = ("linear", "quadratic", "obd")
@@ -103,14 +104,14 @@ class Printed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def printed() -> Printed:
+def printed(source: Source) -> Printed:
     """The shortest run there is, in a process of its own: it sets torch's threads."""
     words = [sys.executable, str(FOLDER / "claims.py"), "--quick"]
-    done = subprocess.run(
-        words, capture_output=True, text=True, env=environment(), timeout=280, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    *tables, last = done.stdout.strip().split("\n\n")
+    pipe = subprocess.PIPE
+    done = Forked(source, words, env=environment(), stdout=pipe, stderr=pipe, text=True)
+    out, err = done.communicate(timeout=280)
+    assert (done.returncode, err) == (0, "")
+    *tables, last = out.strip().split("\n\n")
     titles = [table.splitlines()[0] for table in tables]
     assert titles[0] == "Never trained, 99% pruned"
     assert re.fullmatch(r"Trained, loss \d\.\d{4} before pruning", titles[1])
