@@ -26,6 +26,9 @@ from onnxprune.types import Array
 EXPAND = 1 << 18
 """Up to so many single scores are compared at once."""
 
+APART = 1 << 18
+"""Up to so many copies are separated whose scores differ by less than float64 can tell."""
+
 JOIN = 16
 """So many neighbouring groups count as one where all tensors are looked at together."""
 
@@ -174,7 +177,7 @@ def _apart(blocks: Blocks) -> Blocks:
     different = (
         (blocks.counts() > 1) & (blocks.pieces.numerator > 0) & (blocks.pieces.step > 0)
     )
-    if not different.any() or int(blocks.counts()[different].sum()) > EXPAND:
+    if not different.any() or int(blocks.counts()[different].sum()) > APART:
         return blocks
     return _split(blocks, different)
 

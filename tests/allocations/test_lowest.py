@@ -62,6 +62,20 @@ def test_looking_at_few_scores_at_once_changes_nothing(
         assert call(find("lamp"), candidates(tensors), zeros) == wanted
 
 
+def test_copies_that_nearly_tie_are_told_apart_however_few_are_looked_at_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tiny = 9.348405e-22
+    tensors = [
+        np.array([[0.0]], np.float32),
+        np.array([[0.1, 0.1, 0.1], [0.25, tiny, tiny]], np.float32),
+        np.array([[0.1, 0.1, 0.25], [0.1, tiny, tiny]], np.float32),
+    ]
+    monkeypatch.setattr(engine, "EXPAND", 2)
+    monkeypatch.setattr(engine, "JOIN", 2)
+    assert call(find("lamp"), candidates(tensors), 3) == exact_lamp(tensors, 3) == [1, 1, 1]
+
+
 def test_tails_that_differ_by_less_than_a_double_can_hold_are_told_apart() -> None:
     tensors = [
         np.array([[1e-25, 0.1]], np.float32),
