@@ -103,7 +103,7 @@ class Reader:
 def open_frame(reader: Reader, parent: Frame | None, at: int) -> Frame:
     """Read a length prefix and return the frame of what it announces."""
     limit = parent.end if parent else reader.size
-    length, start = reader.varint(at, limit)
+    length, start = reader.length(at, limit)
     if length > limit - start:
         raise truncated()
     return Frame(parent, at, start, start + length)
