@@ -132,7 +132,7 @@ def parts_of(reader: Reader, parent: Frame) -> Iterator[Part]:
     """Go through the fields of a message."""
     at = parent.start
     while at < parent.end:
-        tag, value = reader.varint(at, parent.end)
+        tag, value = reader.tag(at, parent.end)
         frame = open_frame(reader, parent, value) if tag & 7 == BYTES else None
         end = frame.end if frame is not None else reader.skip(tag & 7, value, parent.end)
         yield Part(tag >> 3, at, value, end, frame)
