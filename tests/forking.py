@@ -30,14 +30,14 @@ LOADED = (
 """What programs find loaded; nothing that starts a thread, or of the package."""
 
 NUMBER = struct.Struct("<q")
-ABOVE = 100
+ABOVE = 500
 """Above all numbers that descriptors have at first."""
 
 
 def serve(link: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Fork a process for each request, in which this returns what it is to be."""
     while True:
-        head, descriptors, _, _ = socket.recv_fds(link, NUMBER.size, ABOVE)
+        head, descriptors, _, _ = socket.recv_fds(link, NUMBER.size, 16)
         if not head:
             break
         request = json.loads(link.recv(NUMBER.unpack(head)[0], socket.MSG_WAITALL))
