@@ -43,3 +43,16 @@ def test_weight_based_methods_load_neither_torch_nor_onnxruntime(
     found = loaded_by(f"from onnxprune.cli import main; assert main({words}) == 0")
     assert not found & {"torch", "onnxruntime"}
     assert "onnx" in found
+
+
+def test_to_be_reproducible_does_not_load_the_compiler_of_torch() -> None:
+    code = """
+import sys
+from onnxprune.statistics.determinism import reproducible
+with reproducible():
+    pass
+assert "torch" in sys.modules
+assert "torch._inductor" not in sys.modules
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

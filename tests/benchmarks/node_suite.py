@@ -53,7 +53,7 @@ def cases() -> Iterator[Any]:
 
 def examine(case: Any, folder: Path, device: str = "cpu") -> Result:
     """Run one test as a model file."""
-    path = folder / "node.onnx"
+    path = folder / f"{case.name}.onnx"  # to write over a file takes longer
     path.write_bytes(case.model.SerializeToString())
     operator = case.model.graph.node[-1].op_type if case.model.graph.node else ""
     try:

@@ -4,9 +4,10 @@ import io
 import json
 
 import pytest
+import torch
 from rich.console import Console
 
-from tests.benchmarks import native, run, tables
+from tests.benchmarks import native, networks, run, tables
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.suites import Goal
 
@@ -50,7 +51,9 @@ def test_ratios_are_taken_round_by_round_and_averaged_as_ratios_are() -> None:
 
 
 @pytest.mark.slow
-def test_an_imported_net_is_timed_beside_its_source() -> None:
-    timed = native.time_net("tied LM", 1)
+def test_an_imported_net_is_timed_beside_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = (lambda: networks.Tied(20, 8), lambda: torch.randint(0, 20, (2, 4)))
+    monkeypatch.setitem(networks.FEEDFORWARD, "small", small)
+    timed = native.time_net("small", 1)
     assert set(timed.seconds) == {native.NATIVE, *native.EXPORTS}
     assert all(len(each) == 1 and each[0] > 0 for each in timed.seconds.values())

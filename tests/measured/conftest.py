@@ -5,6 +5,6 @@ import torch
 
 
 @pytest.fixture(autouse=True)
-def one_thread(forked: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONNXPRUNE_THREADS", "1")
     torch.set_num_threads(1)
