@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from onnxprune.bounds import limiting
 from onnxprune.errors import TargetError, about
 from onnxprune.formats.loading import load_model, refuse_form
 from onnxprune.formats.macs import count_macs
@@ -10,17 +11,12 @@ from onnxprune.formats.onnx_file import OnnxModel, file_hash
 from onnxprune.formats.output import check_output
 from onnxprune.formats.saving import Saving
 from onnxprune.formats.tallies import tally_tensor
-from onnxprune.pruning import Settings, verifying
+from onnxprune.pruning import Settings, default_output, verifying
 from onnxprune.sizes import measure
 from onnxprune.storage import DENSE
 from onnxprune.thinning import storage_of
 from onnxprune.threads import parallel
 from onnxprune.types import Report, TensorReport
-
-
-def dense_output(model: Path) -> Path:
-    """Return where the dense model goes unless the user says otherwise."""
-    return model.with_name(f"{model.stem}.dense{model.suffix or '.onnx'}")
 
 
 def densify(  # noqa: PLR0913 - the twin of a command has its options
@@ -31,6 +27,9 @@ def densify(  # noqa: PLR0913 - the twin of a command has its options
     verify: bool = True,
     compressed_size: bool = False,
     allow_hardlinks: bool = False,
+    timeout: float | None = None,
+    memory_limit: str | int | None = None,
+    max_amplification: float | None = None,
 ) -> Report:
     """Write a model whose sparse tensors are dense again, beside it or where `output` says.
 
@@ -41,6 +40,9 @@ def densify(  # noqa: PLR0913 - the twin of a command has its options
         verify: let onnx.checker look at the model.
         compressed_size: compress the whole file for its size instead of samples.
         allow_hardlinks: take external data files that have several names.
+        timeout: seconds that a library may take to look at a model.
+        memory_limit: what a child process may take, in bytes or such as `16G`.
+        max_amplification: how many times as large as a file may be what it says it holds.
     """
     settings = Settings(
         output=Path(output) if output is not None else None,
@@ -49,7 +51,11 @@ def densify(  # noqa: PLR0913 - the twin of a command has its options
         compressed_size=compressed_size,
         allow_hardlinks=allow_hardlinks,
     )
-    return densify_file(Path(model), settings)
+    bounds = limiting(
+        timeout=timeout, memory_limit=memory_limit, max_amplification=max_amplification
+    )
+    with bounds:
+        return densify_file(Path(model), settings)
 
 
 def densify_file(path: Path, settings: Settings) -> Report:
@@ -57,7 +63,7 @@ def densify_file(path: Path, settings: Settings) -> Report:
     began = time.perf_counter()
     with about(path), load_model(path, allow_hardlinks=settings.allow_hardlinks) as model:
         refuse_form(model, settings.output)
-        spelled = settings.output or dense_output(path)
+        spelled = settings.output or default_output(path, "dense")
         output = check_output(spelled, model.all_files(), settings.force)
         if not isinstance(model, OnnxModel) or model.densified is None:
             raise TargetError(

@@ -101,9 +101,9 @@ def plan_weights(
     return make_plan(recipe, weights, values, ratios)
 
 
-def default_output(model: Path) -> Path:
-    """Return where the pruned model goes unless the user says otherwise."""
-    return model.with_name(f"{model.stem}.pruned{model.suffix or '.onnx'}")
+def default_output(model: Path, what: str = "pruned") -> Path:
+    """Return where what is made of a model goes unless the user says otherwise."""
+    return model.with_name(f"{model.stem}.{what}{model.suffix or '.onnx'}")
 
 
 def prune_file(

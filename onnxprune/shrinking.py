@@ -11,7 +11,7 @@ from onnxprune.formats.onnx_file import OnnxModel, file_hash
 from onnxprune.formats.output import check_output
 from onnxprune.formats.verify import Verdict, Verification
 from onnxprune.outcomes import Latency
-from onnxprune.pruning import Settings, verifying
+from onnxprune.pruning import Settings, default_output, verifying
 from onnxprune.removals import Removal, Sameness
 from onnxprune.sizes import measure
 from onnxprune.structure.removing import Cut, find_cut, value_shapes
@@ -23,11 +23,6 @@ RANDOM = "random:16"
 """What both models are run on where a user names nothing else."""
 
 OBJECTS = "onnx.checker objects"
-
-
-def default_output(model: Path) -> Path:
-    """Return where the smaller model goes unless the user says otherwise."""
-    return model.with_name(f"{model.stem}.shrunk{model.suffix or '.onnx'}")
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +68,7 @@ def shrink_model(path: Path, model: OnnxModel, settings: Settings, trial: Trial)
     with about(path):
         if model.graph.model.training_info:
             raise UnsupportedError("it holds a training, which knows the sizes of its tensors")
-        spelled = settings.output or default_output(path)
+        spelled = settings.output or default_output(path, "shrunk")
         refuse_form(model, settings.output)
         output = check_output(spelled, model.all_files(), settings.force)
         with verifying(model, settings.verify) as verdict_of:
@@ -88,7 +83,7 @@ def shrink_model(path: Path, model: OnnxModel, settings: Settings, trial: Trial)
         macs = total_macs(model)
         return Removal(
             model=str(path),
-            sha256=file_hash(model.source),
+            sha256=file_hash(model.all_files()[0]),
             output=str(spelled) if files else None,
             files=tuple(str(spelled.with_name(file.name)) for file in files),
             groups=cut.groups,

@@ -198,12 +198,14 @@ def shrink(
     samples: Set,
     run: Run,
     looking: Looking,
+    bounded: Bounded,
     printing: Printing,
 ) -> None:
     """Take out channels that are zero, and see that the model computes the same."""
-    from onnxprune.shrinking import RANDOM, default_output, shrink_file
+    del bounded
+    from onnxprune.shrinking import RANDOM, shrink_file
 
-    check_reports(printing, [model, output or default_output(model)])
+    check_reports(printing, [model, output or default_output(model, "shrunk")])
     trial = trial_of(samples, run, Limits(), samples.data or RANDOM)
     with Meter(printing.quiet) as meter:
         settings = Settings(

@@ -146,14 +146,17 @@ def densify(
     model: Model,
     output: DenseOutput = None,
     force: Force = False,
+    timeout: Timeout = None,
     *,
     printing: Printing,
     looking: Looking,
+    bounded: Bounded,
 ) -> None:
     """Make a model's sparse tensors dense again, for tools that read no others."""
-    from onnxprune.densifying import dense_output, densify_file
+    del timeout, bounded
+    from onnxprune.densifying import densify_file
 
-    check_reports(printing, [model, output or dense_output(model)])
+    check_reports(printing, [model, output or default_output(model, "dense")])
     settings = Settings(
         output=output,
         force=force,

@@ -23,6 +23,7 @@ from onnxprune.formats.onnx_sparse import (
 from onnxprune.formats.onnx_wire import Scan
 from onnxprune.formats.output import check_space, write_at
 from onnxprune.formats.rewriting import write_spliced
+from onnxprune.formats.scratch import scratch_file
 from onnxprune.formats.splice import Filling, Shift, Splice
 from onnxprune.formats.wire import Reader, encode_varint, parts_of
 
@@ -115,11 +116,11 @@ def _copy(
 
 
 def _written(source: SourceFile, splices: list[Splice], size: int) -> SourceFile:
-    folder = Path(tempfile.gettempdir())
-    check_space(folder, size)
-    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+    with scratch_file() as file:
         descriptor = os.dup(file.fileno())
+    folder = Path(tempfile.gettempdir())
     try:
+        check_space(folder, size)
         write_spliced(source, splices, descriptor, folder / "a dense copy")
     except BaseException:
         os.close(descriptor)

@@ -22,14 +22,24 @@ TYPES = {int: "INT", float: "FLOAT", bytes: "STRING", type(None): "INTS"}
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     """Return the value of a node's attribute, which is of its default's type (None: integers)."""
-    for found in node.attribute:
-        if found.name == name and not found.ref_attr_name:
-            kind = onnx.AttributeProto.AttributeType.Name(found.type)
-            wanted = TYPES[type(default)]
-            if kind != wanted:
-                raise InputError(f"'{node_label(node)}': {name} is {kind}, {wanted} expected")
-            return onnx.helper.get_attribute_value(found)
-    return default
+    found = _stated(node, name)
+    if found is None:
+        return default
+    kind = onnx.AttributeProto.AttributeType.Name(found.type)
+    wanted = TYPES[type(default)]
+    if kind != wanted:
+        raise InputError(f"'{node_label(node)}': {name} is {kind}, {wanted} expected")
+    return onnx.helper.get_attribute_value(found)
+
+
+def any_attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    """Return the value of a node's attribute, of whatever kind it is."""
+    found = _stated(node, name)
+    return default if found is None else onnx.helper.get_attribute_value(found)
+
+
+def _stated(node: onnx.NodeProto, name: str) -> onnx.AttributeProto | None:
+    return next((a for a in node.attribute if a.name == name and not a.ref_attr_name), None)
 
 
 def _convolution(node: onnx.NodeProto, index: int, view: View) -> Layout | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxprune.bounds import bounds
+from onnxprune.bounds import FREE, bounds
 from onnxprune.errors import InputError, LimitError
 from onnxprune.formats.files import SourceFile
 from onnxprune.formats.onnx_cells import Cells, has_cells, width_of
@@ -31,7 +31,6 @@ OUTPUT, OPERATOR, OF_NODE, DOMAIN = 2, 4, 5, 7
 CONSTANT = "sparse_value"
 INDEX_TYPES = ("INT64", "INT32", "INT16", "INT8")
 ROWS = 1 << 16
-FREE = 1 << 26
 EXPANSION = 1_000
 """Sparse tensors may take so many times the bytes of their files, and always `FREE`."""
 

@@ -1,7 +1,5 @@
 """The check of two files as a report of its own: terminal, text, Markdown, HTML."""
 
-import io
-
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
@@ -16,10 +14,8 @@ from onnxprune.report.tables import (
     markdown_table,
     terminal_tables,
 )
-from onnxprune.report.terminal import print_on, read_abilities
+from onnxprune.report.terminal import print_on, read_abilities, text_of
 from onnxprune.report.text import show
-
-TEXT_WIDTH = 120
 
 
 def render_check(
@@ -38,10 +34,7 @@ def print_check(report: CheckReport, console: Console) -> None:
 
 def check_to_text(report: CheckReport) -> str:
     """Return a check as it looks where there is no terminal."""
-    stream = io.StringIO()
-    console = Console(file=stream, width=TEXT_WIDTH, force_terminal=False, color_system=None)
-    print_check(report, console)
-    return stream.getvalue()
+    return text_of(lambda console: print_check(report, console))
 
 
 def check_to_markdown(report: CheckReport) -> str:

@@ -1,11 +1,8 @@
 """Reports as files: Markdown for summaries, HTML to pass on, plain text, JUnit for CI."""
 
 import html
-import io
 from collections.abc import Callable
 from pathlib import Path
-
-from rich.console import Console
 
 from onnxprune.errors import UsageError
 from onnxprune.formats.output import check_output, write_whole
@@ -13,7 +10,6 @@ from onnxprune.outcomes import CheckReport
 from onnxprune.removals import Removal
 from onnxprune.report.as_json import check_to_json, to_json
 from onnxprune.report.check_report import (
-    TEXT_WIDTH,
     check_to_html,
     check_to_markdown,
     check_to_text,
@@ -30,7 +26,7 @@ from onnxprune.report.removal_report import (
     removal_to_text,
 )
 from onnxprune.report.tables import html_facts, html_table, markdown_facts, markdown_table
-from onnxprune.report.terminal import print_report
+from onnxprune.report.terminal import print_report, text_of
 from onnxprune.report.text import HONEST, change, count, percent, shape, short, show
 from onnxprune.types import Report
 
@@ -114,10 +110,7 @@ def html_body(report: Report) -> str:
 
 def to_text(report: Report) -> str:
     """Return a report as it looks where there is no terminal."""
-    stream = io.StringIO()
-    console = Console(file=stream, width=TEXT_WIDTH, force_terminal=False, color_system=None)
-    print_report(report, console)
-    return stream.getvalue()
+    return text_of(lambda console: print_report(report, console))
 
 
 def to_junit(report: Report) -> str:

@@ -1,11 +1,8 @@
 """A search and the model that it wrote as one report, in all forms."""
 
-import io
-
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from onnxprune.report.check_report import TEXT_WIDTH
 from onnxprune.report.documents import html_body, to_markdown
 from onnxprune.report.figure import draw_inline
 from onnxprune.report.markup import escape_markdown, page
@@ -20,7 +17,7 @@ from onnxprune.report.tables import (
     markdown_table,
     terminal_tables,
 )
-from onnxprune.report.terminal import print_on, read_abilities, render
+from onnxprune.report.terminal import print_on, read_abilities, render, text_of
 from onnxprune.types import Found
 
 
@@ -42,10 +39,7 @@ def print_found(found: Found, console: Console) -> None:
 
 def found_to_text(found: Found) -> str:
     """Return a search as it looks where there is no terminal."""
-    stream = io.StringIO()
-    console = Console(file=stream, width=TEXT_WIDTH, force_terminal=False, color_system=None)
-    print_found(found, console)
-    return stream.getvalue()
+    return text_of(lambda console: print_found(found, console))
 
 
 def found_to_markdown(found: Found) -> str:

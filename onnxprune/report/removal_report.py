@@ -1,6 +1,5 @@
 """Channels that were taken out, as a table and facts, in all forms of a report."""
 
-import io
 import json
 import math
 from typing import Any
@@ -12,7 +11,6 @@ from onnxprune.encoding import encode
 from onnxprune.outcomes import DataFacts, Latency
 from onnxprune.removals import Removal, RemovedChannels, Sameness
 from onnxprune.report.as_json import SCHEMA
-from onnxprune.report.check_report import TEXT_WIDTH
 from onnxprune.report.checks import SAME_TIME, place_text, warning_facts
 from onnxprune.report.markup import escape_markdown, page
 from onnxprune.report.spelling import NONE, duration
@@ -27,7 +25,7 @@ from onnxprune.report.tables import (
     markdown_table,
     terminal_tables,
 )
-from onnxprune.report.terminal import print_on, read_abilities
+from onnxprune.report.terminal import print_on, read_abilities, text_of
 from onnxprune.report.text import Fact, bytes_text, count, percent, short, show
 from onnxprune.version import __version__
 
@@ -128,10 +126,7 @@ def print_removal(removal: Removal, console: Console) -> None:
 
 def removal_to_text(removal: Removal) -> str:
     """Return a removal as it looks where there is no terminal."""
-    stream = io.StringIO()
-    console = Console(file=stream, width=TEXT_WIDTH, force_terminal=False, color_system=None)
-    print_removal(removal, console)
-    return stream.getvalue()
+    return text_of(lambda console: print_removal(removal, console))
 
 
 def removal_to_markdown(removal: Removal) -> str:

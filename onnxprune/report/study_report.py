@@ -1,12 +1,9 @@
 """A study as a report: terminal, text, Markdown, HTML."""
 
-import io
-
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from onnxprune.points import Study
-from onnxprune.report.check_report import TEXT_WIDTH
 from onnxprune.report.figure import draw_inline
 from onnxprune.report.markup import escape_markdown, page
 from onnxprune.report.plot import draw_plot
@@ -24,7 +21,7 @@ from onnxprune.report.tables import (
     markdown_table,
     terminal_tables,
 )
-from onnxprune.report.terminal import print_on, read_abilities
+from onnxprune.report.terminal import print_on, read_abilities, text_of
 
 
 def render_study(study: Study, width: int, plain: bool, blocks: bool = True) -> RenderableType:
@@ -44,10 +41,7 @@ def print_study(study: Study, console: Console) -> None:
 
 def study_to_text(study: Study) -> str:
     """Return a study as it looks where there is no terminal."""
-    stream = io.StringIO()
-    console = Console(file=stream, width=TEXT_WIDTH, force_terminal=False, color_system=None)
-    print_study(study, console)
-    return stream.getvalue()
+    return text_of(lambda console: print_study(study, console))
 
 
 def study_to_html(study: Study) -> str:

@@ -1,5 +1,6 @@
 """Reports for people: a table and a summary, fitted to the width there is."""
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from onnxprune.report.text import HONEST, Fact, change, count, percent, shape, s
 from onnxprune.types import Report, TensorReport
 
 BAR = 10
+TEXT_WIDTH = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,13 @@ def read_abilities(console: Console) -> tuple[bool, bool]:
     """Return whether output has to be plain, and whether it may have block characters."""
     plain = not console.is_terminal or console.no_color
     return plain, (console.encoding or "").lower().startswith("utf")
+
+
+def text_of(printing: Callable[[Console], None]) -> str:
+    """Return what is printed where there is no terminal."""
+    stream = io.StringIO()
+    printing(Console(file=stream, width=TEXT_WIDTH, force_terminal=False, color_system=None))
+    return stream.getvalue()
 
 
 def print_on(console: Console, rendered: RenderableType) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from onnxprune.formats.onnx_graph import Scope
-from onnxprune.structure.attributes import attribute
+from onnxprune.formats.onnx_rules import any_attribute
 from onnxprune.structure.constants import Constants
 from onnxprune.types import Array
 
@@ -48,17 +48,17 @@ class Folding:
 
 
 def _cast(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
-    kind = onnx.helper.tensor_dtype_to_np_dtype(int(attribute(node, "to", 1)))
+    kind = onnx.helper.tensor_dtype_to_np_dtype(int(any_attribute(node, "to", 1)))
     with np.errstate(all="ignore"):
         return arrays[0].astype(kind)
 
 
 def _transpose(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
-    return np.transpose(arrays[0], attribute(node, "perm", None))
+    return np.transpose(arrays[0], any_attribute(node, "perm", None))
 
 
 def _reshape(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
-    given = arrays[1].tolist() if len(arrays) > 1 else attribute(node, "shape", [])
+    given = arrays[1].tolist() if len(arrays) > 1 else any_attribute(node, "shape", [])
     data = arrays[0]
     wanted = [
         data.shape[at] if size == 0 and at < data.ndim else size
@@ -78,7 +78,7 @@ def _dequantise(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
     if scale.ndim != 1:
         return None
     shape = [1] * data.ndim
-    shape[int(attribute(node, "axis", 1)) % data.ndim] = -1
+    shape[int(any_attribute(node, "axis", 1)) % data.ndim] = -1
     return np.asarray((data - zero.reshape(shape)) * scale.reshape(shape))
 
 
@@ -94,12 +94,12 @@ def _quantise(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
 
 
 def _squeeze(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
-    axes = arrays[1].tolist() if len(arrays) > 1 else attribute(node, "axes", None)
+    axes = arrays[1].tolist() if len(arrays) > 1 else any_attribute(node, "axes", None)
     return np.asarray(np.squeeze(arrays[0], None if axes is None else tuple(axes)))
 
 
 def _unsqueeze(node: onnx.NodeProto, arrays: list[Array]) -> Array | None:
-    axes = arrays[1].tolist() if len(arrays) > 1 else attribute(node, "axes", [])
+    axes = arrays[1].tolist() if len(arrays) > 1 else any_attribute(node, "axes", [])
     return np.asarray(np.expand_dims(arrays[0], tuple(axes)))
 
 

@@ -7,7 +7,7 @@ import onnx
 from onnx import numpy_helper
 
 from onnxprune.formats.onnx_graph import Scope
-from onnxprune.structure.attributes import attribute
+from onnxprune.formats.onnx_rules import any_attribute
 
 DEPTH = 12
 
@@ -57,11 +57,11 @@ class Ahead:
             case "InstanceNormalization":
                 return axis >= 2
             case "Softmax" | "LayerNormalization":
-                return int(attribute(node, "axis", -1)) % rank == axis
+                return int(any_attribute(node, "axis", -1)) % rank == axis
             case "Split" | "Concat":
-                return int(attribute(node, "axis", 0)) % rank == axis
+                return int(any_attribute(node, "axis", 0)) % rank == axis
             case "Gather":
-                return index == 0 and int(attribute(node, "axis", 0)) % rank == axis
+                return index == 0 and int(any_attribute(node, "axis", 0)) % rank == axis
         return False
 
     def _after(self, node: onnx.NodeProto, index: int, place: Place) -> Place | None:
@@ -71,7 +71,7 @@ class Ahead:
             case "Reshape" | "Flatten":
                 return self._last(node, place)
             case "Transpose":
-                order = [int(each) for each in attribute(node, "perm", [])]
+                order = [int(each) for each in any_attribute(node, "perm", [])]
                 return (order.index(axis) if axis in order else rank - 1 - axis), rank
             case "Squeeze":
                 gone = sorted(each % rank for each in self._numbers(node))
@@ -95,7 +95,7 @@ class Ahead:
         indices = self.scope.constants.get(node.input[1])
         if indices is None or indices.record.dims:
             return None
-        taken = int(attribute(node, "axis", 0)) % rank
+        taken = int(any_attribute(node, "axis", 0)) % rank
         return axis - (axis > taken), rank - 1
 
     def _last(self, node: onnx.NodeProto, place: Place) -> Place | None:
@@ -109,7 +109,7 @@ class Ahead:
 
     def _numbers(self, node: onnx.NodeProto) -> list[int]:
         """Return the axes that a node names."""
-        given = attribute(node, "axes", None)
+        given = any_attribute(node, "axes", None)
         if given is None and len(node.input) > 1:
             found = self.scope.constants.get(node.input[1])
             proto = None if found is None else found.proto

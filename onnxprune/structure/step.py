@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxprune.structure.attributes import attribute
+from onnxprune.formats.onnx_rules import any_attribute
 from onnxprune.structure.labels import Labels
 from onnxprune.structure.values import (
     Axis,
@@ -65,7 +65,7 @@ class Step:
 
     def get(self, name: str, default: Any) -> Any:
         """Return the value of an attribute."""
-        return attribute(self.node, name, default)
+        return any_attribute(self.node, name, default)
 
     def has(self, index: int) -> bool:
         """Whether an input is given."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxprune.structure.attributes import attribute
+from onnxprune.formats.onnx_rules import any_attribute
 from onnxprune.structure.values import Axis
 from onnxprune.types import Array
 
@@ -61,7 +61,7 @@ class Look:
 
     def get(self, name: str, default: Any) -> Any:
         """Return the value of an attribute."""
-        return attribute(self.node, name, default)
+        return any_attribute(self.node, name, default)
 
     def known(self, index: int = 0) -> Known:
         """Return what is known of an input."""
