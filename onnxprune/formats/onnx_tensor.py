@@ -183,6 +183,7 @@ class TensorScan:
                 first = record.varints[0].start if record.varints else inner.start
                 record.varints = [Varints(self.frame, first, inner.end)]
             else:
+                self._check_last(inner)
                 record.varints.append(Varints(inner, inner.start, inner.end))
             return inner.end
         if number in FIXED_WIDTH and wire == FIXED_WIDTH[number][0]:
@@ -194,6 +195,12 @@ class TensorScan:
             record.varints.append(Varints(self.frame, at, behind))
             return behind
         raise truncated()
+
+    def _check_last(self, packed: Frame) -> None:
+        """Refuse numbers that go on behind their field: protobuf would not join them."""
+        last = self.reader.bytes(max(packed.start, packed.end - 1), packed.end)
+        if last and last[0] & 0x80:
+            raise truncated()
 
     def _read_entries(self) -> None:
         entries: dict[str, str] = {}

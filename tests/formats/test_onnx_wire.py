@@ -256,6 +256,8 @@ def test_every_cut_of_a_model_is_bad_input_or_a_smaller_model(tmp_path: Path) ->
         ),  # but not EXTERNAL
         (number_field(14, 1) + field(13, b"\x02\0" + field(2, b"w.bin")), InputError),
         (varint(9 << 3 | BYTES, 6) + b"\0", InputError),
+        (field(5, b"\x8a") + field(5, b"\x7f"), InputError),  # one number in two fields
+        (field(7, b"\x01\xff"), InputError),
     ],
 )
 def test_what_is_given_twice_or_breaks_off_is_refused(
