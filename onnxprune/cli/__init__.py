@@ -48,10 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:  # noqa: BLE001 - every end has its exit code
         if debug:
             traceback.print_exc()
-        ended, code = error, _ended(error)
+        ended = _interrupt_behind(error) or error
+        code = _ended(ended)
     if arguments is None:
         gc.freeze()  # else all that was loaded is looked through for cycles at the end
     return company().part(ended, code)
+
+
+def _interrupt_behind(error: BaseException) -> BaseException | None:
+    """Return the interrupt that was being handled when an error came: it is why all ends.
+
+    What is cleared away may fail where the interrupt came in the middle of its making, as a
+    thread that was not yet started cannot be joined.
+    """
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, KeyboardInterrupt | _Terminated):
+        behind = None if behind.__suppress_context__ else behind.__context__
+    return behind
 
 
 def _ended(error: BaseException) -> int:

@@ -1,5 +1,6 @@
 """Every wrong input ends with its exit code and one line, and leaves no file behind."""
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -284,3 +285,28 @@ def test_limits_of_a_command_hold_for_it_alone(run: Run, place: Path) -> None:
     assert run("inspect", "m.onnx", "-q") == (0, "", "")
     data = ["--data", "random:2", "--no-latency"]
     assert run("m.onnx", *FULL, *data, "--memory-limit", "4G", "--dry-run", "-q").code == 0
+
+
+def test_what_fails_while_an_interrupt_is_handled_is_an_interrupt(
+    run: Run, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("cannot join thread before it is started")
+
+    monkeypatch.setattr(onnxprune.cli.commands, "run_recipe", fail)
+    assert run(digits, *FULL) == (130, "", "onnxprune: interrupted\n")
+
+
+def test_what_fails_once_an_interrupt_was_handled_is_an_error_of_its_own(
+    run: Run, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            raise KeyboardInterrupt
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(onnxprune.cli.commands, "run_recipe", fail)
+    assert run(digits, *FULL).code == 1
