@@ -1,21 +1,17 @@
 """The commands as Python functions: the same options, reports and errors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxprune.bounds import limiting
-from onnxprune.formats.loading import Model
 from onnxprune.formats.trust import trusting
-from onnxprune.gradual import GradualPlan
 from onnxprune.inspecting import inspect_file
 from onnxprune.patterns.pattern import parse_pattern
-from onnxprune.planners import assist, planning
-from onnxprune.planning import Plan
-from onnxprune.pruning import Settings, prune_file
-from onnxprune.ranked import company
+from onnxprune.pruning import Settings
 from onnxprune.recipe import make_recipe
+from onnxprune.running import run_recipe
 from onnxprune.storage import DENSE
 from onnxprune.types import Recipe, Report
 
@@ -51,6 +47,7 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
     group: str | None = None,
     pattern: str | None = None,
     channel_multiple: int | None = None,
+    remove: bool = False,
     recover: str | Sequence[str] = (),
     epochs: int | None = None,
     time_budget: float | str | None = None,
@@ -105,6 +102,7 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
         pattern: which weights fall together: `unstructured`, N:M such as `2:4`, `block:RxC`,
             or `filters`.
         channel_multiple: with filters, every tensor keeps a multiple of so many.
+        remove: take the filters that fall out of an ONNX model, which gets smaller and faster.
         recover: what is tried to win accuracy back, of `refit`, `sparsegpt`, `statistics`,
             `bias` and `distill`; each stays only if the model is better for it.
         epochs: how often distillation goes through the samples.
@@ -149,90 +147,6 @@ def prune(  # noqa: PLR0913 - the twin of a command has its options
     )
     with trusting(trust_model), bounds:
         return run_recipe(Path(model), recipe, settings, check, keep_failed, data)
-
-
-def run_recipe(  # noqa: PLR0913 - a model, what to do with it, on what
-    model: Path,
-    recipe: Recipe,
-    settings: Settings,
-    trial: "Trial | None" = None,
-    keep_failed: bool = False,
-    calibration: "Trial | None" = None,
-) -> Report:
-    """Prune a model file as a recipe says, and check it if there is a trial."""
-    if not company().leads:
-        assist(model, recipe, settings.allow_hardlinks, calibration)
-    from onnxprune.formats.loading import wants_onnx
-
-    if wants_onnx(model, settings.output):
-        from onnxprune.converting import prune_to_onnx
-
-        def prune_as(others: Settings) -> Report:
-            return run_recipe(model, recipe, others, trial, keep_failed, calibration)
-
-        return prune_to_onnx(model, settings, calibration or trial, prune_as)
-    if trial is None:
-        return _prune(model, recipe, settings, calibration)
-    from onnxprune.trials.checking import Acceptance, check_samples, refuse_failed
-
-    check_samples(model, trial, settings.allow_hardlinks)
-    acceptance = Acceptance(trial, keep_failed, settings.progress)
-    accepted = replace(settings, accept=acceptance)
-    report = replace(_prune(model, recipe, accepted, calibration), check=acceptance.result)
-    if report.recovery is not None and calibration is not None:
-        report = _warned(report, trial, calibration)
-    refuse_failed(acceptance.result, report)
-    return report
-
-
-def apply_recipe(
-    model: Path,
-    masks: Path,
-    recipe: Recipe,
-    settings: Settings,
-    calibration: "Trial | None" = None,
-) -> Report:
-    """Apply masks to a model file, and win back what they cost as a recipe says."""
-    from onnxprune.applying import apply_masks
-
-    if not recipe.recover:
-        return apply_masks(model, masks, settings)
-    from onnxprune.calibrating import Calibrator
-    from onnxprune.recovering import Recovering
-
-    with Calibrator(calibration, settings.checkpoint, settings.progress) as calibrator:
-        recovering = Recovering(calibrator, settings.progress)
-
-        def finish(opened: Model, plan: GradualPlan) -> Plan:
-            return recovering.recover(opened, recipe, plan, plan.masks)
-
-        return apply_masks(model, masks, settings, finish)
-
-
-def _warned(report: Report, trial: "Trial", calibration: "Trial") -> Report:
-    """Say so where a model is checked on what it was fitted to."""
-    if trial.data is not calibration.data and trial.data != calibration.data:
-        return report
-    warning = (
-        "accuracy is of the samples that the recovery was fitted on, and so too good;"
-        " --check SET names others"
-    )
-    return replace(report, warnings=(*report.warnings, warning))
-
-
-def _prune(
-    model: Path, recipe: Recipe, settings: Settings, calibration: "Trial | None"
-) -> Report:
-    from onnxprune.applying import refuse_overwriting
-    from onnxprune.ratios import ratios_file, read_ratios
-
-    file = ratios_file(recipe)
-    ratios = None
-    if file is not None:
-        ratios = read_ratios(file)
-        refuse_overwriting(file, model, settings)
-    with planning([recipe], calibration, settings, company()) as planner:
-        return prune_file(model, recipe, settings, ratios, planner)
 
 
 def inspect(  # noqa: PLR0913 - the twin of a command has its options

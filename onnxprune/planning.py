@@ -12,6 +12,7 @@ from onnxprune.errors import TargetError, UsageError
 from onnxprune.outcomes import Calibration
 from onnxprune.patterns.demands import method_options, refuse_conflict
 from onnxprune.patterns.pattern import (
+    UNSTRUCTURED,
     Blocks,
     Filters,
     Pattern,
@@ -145,7 +146,7 @@ def select(recipe: Recipe, weights: Sequence[Weight]) -> Plan:
         else:
             skipped.append(Skipped(weight.path, why, weight.size))
     if isinstance(parse_pattern(recipe.pattern), Filters):
-        chosen, apart = leave_incomplete(chosen)
+        chosen, apart = leave_incomplete(chosen, weights)
         skipped += apart
     for option, patterns in (("--include", recipe.include), ("--layer", tuple(recipe.layer))):
         for pattern in patterns:
@@ -160,6 +161,26 @@ def select(recipe: Recipe, weights: Sequence[Weight]) -> Plan:
         if not any(matches(pattern, weight) for weight in weights)
     ]
     return Plan(chosen, skipped, warnings=warnings)
+
+
+def adjustable(
+    recipe: Recipe, weights: Sequence[Weight], chosen: Sequence[Weight]
+) -> list[Weight]:
+    """Return the weights whose values a recovery may change.
+
+    Args:
+        recipe: what was asked.
+        weights: all prunable tensors.
+        chosen: those that are pruned; what only the pattern leaves out is adjusted beside them.
+    """
+    known = {weight.path: weight for weight in chosen}
+    free = replace(recipe, pattern=str(UNSTRUCTURED))
+    patterned = recipe.pattern != free.pattern
+    return [
+        known.get(weight.path, weight)
+        for weight in weights
+        if weight.path in known or (patterned and _left_out(free, weight) is None)
+    ]
 
 
 def _left_out(recipe: Recipe, weight: Weight) -> str | None:

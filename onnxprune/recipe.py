@@ -12,13 +12,14 @@ from typing import Any
 
 from onnxprune.errors import UsageError
 from onnxprune.patterns.demands import fit_pattern
-from onnxprune.patterns.pattern import Groups, parse_pattern
+from onnxprune.patterns.pattern import Filters, Groups, parse_pattern
 from onnxprune.recovery_fields import FIELDS, recovery_field
 from onnxprune.registry import Entry
 from onnxprune.types import Recipe
 
 DEFAULT = Recipe()
 LISTS = ("include", "exclude", "match")
+TRUTHS = ("include_embeddings", "remove")
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 NUMBERS = {
     "max_layer_sparsity": float,
@@ -95,6 +96,8 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
     made = {name: _field(name, value) for name, value in values.items()}
     optional = {name for name in OPTIONAL if made.get(name) is None}
     made = {name: value for name, value in made.items() if name not in optional}
+    if made.get("remove"):
+        made.setdefault("pattern", str(Filters()))
     pattern = parse_pattern(made.get("pattern", DEFAULT.pattern))
     if made.get("method") is None:
         # An allocation without a method divides what magnitude ranks; lamp is one itself.
@@ -144,8 +147,8 @@ def _plain_field(name: str, value: Any) -> Any:
         raise UsageError(f"{name} is a name, not {value!r}")
     if name == "allocation" and value == "from:":
         raise UsageError("--allocation from:FILE names the file that has the ratios")
-    if name == "include_embeddings" and not isinstance(value, bool):
-        raise UsageError(f"include_embeddings is true or false, not {value!r}")
+    if name in TRUTHS and not isinstance(value, bool):
+        raise UsageError(f"{name} is true or false, not {value!r}")
     return value
 
 

@@ -12,7 +12,7 @@ from onnxprune.errors import UsageError
 from onnxprune.filters import of_filters
 from onnxprune.formats.loading import Model
 from onnxprune.gradual import GradualPlan, Masks, masks_of
-from onnxprune.planning import Plan
+from onnxprune.planning import Plan, adjustable
 from onnxprune.pruning import Progress as Told
 from onnxprune.recover.attempts import Attempts
 from onnxprune.recover.falling import Falling
@@ -96,7 +96,8 @@ class Recovering:
                 "--recover distill trains them, --rewind alone writes them",
             )
         with contextlib.ExitStack() as stack, reproducible():
-            shop = open_workshop(model, recipe, plan.weights, self.calibrator, stack)
+            weights = adjustable(recipe, model.weights, plan.weights)
+            shop = open_workshop(model, recipe, weights, self.calibrator, stack)
             falling = Falling(shop, self.calibrator, recipe, plan.weights, ratios, events)
             return self._work(model, recipe, shop, plan, masks, falling)
 

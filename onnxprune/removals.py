@@ -6,6 +6,23 @@ from onnxprune.outcomes import Latency, Place, Sizes
 
 
 @dataclass(frozen=True, slots=True)
+class Follower:
+    """A constant that is added to channels, or scales them, and goes with them.
+
+    Args:
+        path: the constant.
+        shape: as stored.
+        axis: along which its positions are channels.
+        units: for each position the number of its unit; -1 where it is of none.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    axis: int
+    units: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RemovedChannels:
     """What became of the channels that some weights make together.
 

@@ -1,14 +1,15 @@
 """What a pattern makes of a plan: of candidates, of budgets, and of what tensors are cut by."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from onnxprune.allocations.candidate import Candidate
 from onnxprune.errors import UsageError
 from onnxprune.patterns.derived import Worth, lift_kept
 from onnxprune.patterns.pattern import Blocks, Filters, Groups, Pattern, Unstructured
-from onnxprune.patterns.rounding import Stock, whole_units
-from onnxprune.patterns.structure import couplings_of
+from onnxprune.patterns.pools import pools_of
+from onnxprune.patterns.rounding import whole_units
 from onnxprune.patterns.tiling import tile
 from onnxprune.selection import Ranking
 from onnxprune.types import Array, Recipe, Weight
@@ -136,32 +137,30 @@ class _Whole:
         candidates: list[Candidate],
         gone: Mapping[str, Array],
     ) -> None:
-        self.filters = isinstance(pattern, Filters)
+        filters = isinstance(pattern, Filters)
         self.squared = recipe.options.get("norm") == "l2"
-        self.tilings = {c.weight.path: tile(pattern, c.weight.layout) for c in candidates}
         weights = [candidate.weight for candidate in candidates]
-        self.couplings = (
-            couplings_of(weights) if self.filters else [(w.path,) for w in weights]
-        )
+        tilings = {each.path: tile(pattern, each.layout) for each in weights}
+        whole = weights if filters else [replace(each, units=()) for each in weights]
+        self.pools = pools_of(whole, tilings)
         caps = {c.weight.path: c.limit for c in candidates}
-        multiple = recipe.channel_multiple if self.filters else 1
-        self.stocks = [self._stock(each, caps, gone, multiple) for each in self.couplings]
-        self.worth = self._worth({c.weight.path: c.scores for c in candidates})
-        sizes = self.worth
+        multiple = recipe.channel_multiple if filters else 1
+        # Of filters at least one stays.
+        stocks = [each.stocks(caps, gone, multiple, not filters) for each in self.pools]
+        self.stocks = [stock for each in stocks for stock in each]
+        self.fallen = [[0] * len(each.kinds) for each in self.pools]
+        self.worths = self._worths({c.weight.path: c.scores for c in candidates})
+        sizes = self.worths
         if any(candidate.scores is not candidate.magnitudes for candidate in candidates):
-            sizes = self._worth({c.weight.path: c.magnitudes for c in candidates})
-        limits = {
-            path: stock.most * self.tilings[path].size
-            for stock, coupling in zip(self.stocks, self.couplings, strict=True)
-            for path in coupling
-        }
-        self.candidates = []
-        for weight in weights:
-            scores, number = self.worth[weight.path]
-            size, _ = sizes[weight.path]
-            ranking = scores.of_weights(number)
-            same = ranking if size is scores else size.of_weights(number)
-            self.candidates.append(Candidate(weight, ranking, same, limits[weight.path]))
+            sizes = self._worths({c.weight.path: c.magnitudes for c in candidates})
+        made = {}
+        for worth, size, own in zip(self.worths, sizes, stocks, strict=True):
+            limits = worth.pool.lost([stock.most for stock in own])
+            for member in worth.pool.members:
+                ranking = worth.of_weights(member)
+                same = ranking if size is worth else size.of_weights(member)
+                made[member.path] = ranking, same, limits[member.path]
+        self.candidates = [Candidate(each, *made[each.path]) for each in weights]
 
     def fixed(self, zeros: int) -> dict[str, int] | None:
         del zeros
@@ -173,45 +172,25 @@ class _Whole:
         return reach if reach < zeros < reach + step else zeros
 
     def settled(self, budgets: dict[str, int], zeros: int) -> dict[str, int]:
-        weights = [sum(budgets[path] for path in each) for each in self.couplings]
-        units = whole_units(self.stocks, weights, zeros)
-        found = {
-            path: number * self.tilings[path].size
-            for number, coupling in zip(units, self.couplings, strict=True)
-            for path in coupling
-        }
+        weights = [
+            number
+            for worth in self.worths
+            for number in worth.pool.divided(budgets, worth.of_units)
+        ]
+        units = iter(whole_units(self.stocks, weights, zeros))
+        self.fallen = [[next(units) for _ in each.kinds] for each in self.pools]
+        found: dict[str, int] = {}
+        for pool, fallen in zip(self.pools, self.fallen, strict=True):
+            found |= pool.lost(fallen)
         return {path: found[path] for path in budgets}
 
     def ordered(self, scores: dict[str, Ranking]) -> dict[str, Ranking]:
-        return {path: self.worth[path][0].order(self.worth[path][1]) for path in scores}
+        made = {
+            member.path: worth.order(member, fallen)
+            for worth, fallen in zip(self.worths, self.fallen, strict=True)
+            for member in worth.pool.members
+        }
+        return {path: made[path] for path in scores}
 
-    def _worth(self, scores: Mapping[str, Ranking]) -> dict[str, tuple[Worth, int]]:
-        """Return what each tensor's units are worth, and its number among those coupled."""
-        found: dict[str, tuple[Worth, int]] = {}
-        for coupling in self.couplings:
-            members = [(scores[path], self.tilings[path]) for path in coupling]
-            worth = Worth(members, self.squared)
-            found |= {path: (worth, number) for number, path in enumerate(coupling)}
-        return found
-
-    def _stock(
-        self,
-        coupling: tuple[str, ...],
-        caps: Mapping[str, int],
-        gone: Mapping[str, Array],
-        multiple: int,
-    ) -> Stock:
-        """Count the units of tensors that lose them together, and how many may fall."""
-        first, *others = (self.tilings[path] for path in coupling)
-        if any(tiling.count != first.count for tiling in others):
-            raise ValueError(f"{', '.join(coupling)}: coupled, with other numbers of outputs")
-        limits = [caps[path] // self.tilings[path].size for path in coupling]
-        before = gone.get(coupling[0])
-        return Stock(
-            count=first.count,
-            size=sum(self.tilings[path].size for path in coupling),
-            # Of filters at least one stays.
-            limit=min(*limits, first.count - self.filters),
-            fallen=0 if before is None else int(before.sum()) // first.size,
-            multiple=multiple,
-        )
+    def _worths(self, scores: Mapping[str, Ranking]) -> list[Worth]:
+        return [Worth(pool, scores, self.squared) for pool in self.pools]

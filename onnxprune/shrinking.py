@@ -1,5 +1,6 @@
 """Takes channels that are zero out of a model file: smaller, faster, and the same otherwise."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,11 @@ from onnxprune.formats.loading import load_model, refuse_form
 from onnxprune.formats.macs import count_macs
 from onnxprune.formats.onnx_file import OnnxModel, file_hash
 from onnxprune.formats.output import check_output
+from onnxprune.formats.scratch import scratch_folder
 from onnxprune.formats.verify import Verdict, Verification
+from onnxprune.occupancy import structure_of
 from onnxprune.outcomes import Latency
+from onnxprune.patterns.pattern import Filters
 from onnxprune.pruning import Settings, default_output, verifying
 from onnxprune.removals import Removal, Sameness
 from onnxprune.sizes import measure
@@ -70,16 +74,18 @@ def shrink_model(path: Path, model: OnnxModel, settings: Settings, trial: Trial)
             raise UnsupportedError("it holds a training, which knows the sizes of its tensors")
         spelled = settings.output or default_output(path, "shrunk")
         refuse_form(model, settings.output)
-        output = check_output(spelled, model.all_files(), settings.force)
+        output = spelled
+        if not settings.dry_run:
+            output = check_output(spelled, model.all_files(), settings.force)
         with verifying(model, settings.verify) as verdict_of:
             shapes = value_shapes(model)
             verdict_of()
         cut = find_cut(model, shapes)
         if not cut.surgery.gone:
-            raise TargetError("no channel can be taken out", _hint(cut))
+            raise TargetError("no channel can be taken out", _hint(model, cut))
         count_macs(model, {name: list(sizes) for name, sizes in shapes.items()})
         made = _make(model, cut, output, settings, trial)
-        files = () if settings.dry_run else made.files
+        files = made.files
         macs = total_macs(model)
         return Removal(
             model=str(path),
@@ -107,14 +113,20 @@ def total_macs(model: OnnxModel) -> int | None:
 
 def _make(model: OnnxModel, cut: Cut, output: Path, settings: Settings, trial: Trial) -> _Made:
     made = _Made()
-    with write_cut(cut.surgery, output) as written:
+    with contextlib.ExitStack() as stack:
+        place = output
+        if settings.dry_run:
+            place = Path(stack.enter_context(scratch_folder()), "model.onnx")
+        written = stack.enter_context(write_cut(cut.surgery, place))
         try:
             reopened = written.open()
         except OnnxpruneError as error:
             raise OutputError(f"the written model cannot be read back: {error}") from error
         with reopened:
             _examine(model, reopened, settings, trial, made)
-        if not settings.dry_run:
+            accept = settings.accept
+            accepted = accept is None or accept(model, reopened, {})
+        if accepted and not settings.dry_run:
             made.files = tuple(_commit(model, written))
     return made
 
@@ -150,9 +162,12 @@ def _warnings(model: OnnxModel, made: _Made) -> tuple[str, ...]:
     return tuple(dict.fromkeys(warnings))
 
 
-def _hint(cut: Cut) -> str:
+def _hint(model: OnnxModel, cut: Cut) -> str:
     """Say why, in a word, nothing can go."""
     reasons = [group.reason for group in cut.groups if group.zeros and group.reason]
     if reasons:
         return f"zero channels stay because {reasons[0]}"
+    for weight in model.weights:
+        if structure_of(model, weight, 1, Filters()).empty:
+            return f"filters of '{weight.path}' are zero, and no channel of them is followed"
     return "none is zero; onnxprune prune --pattern filters makes whole channels zero"

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from onnxprune.api import run_recipe
 from onnxprune.errors import UsageError, about
 from onnxprune.formats.loading import load_model
 from onnxprune.formats.output import check_output
@@ -18,6 +17,7 @@ from onnxprune.pruning import Progress, Settings, default_output
 from onnxprune.ranked import company
 from onnxprune.recipe import make_recipe, parse_sparsity
 from onnxprune.removals import Removal
+from onnxprune.running import run_recipe
 from onnxprune.samples.opening import Source
 from onnxprune.shrinking import RANDOM, shrink_file
 from onnxprune.trials.checking import check_files, refuse_failed
@@ -214,6 +214,11 @@ def run_sensitivity(  # noqa: PLR0913 - a model, what to try, how
 ) -> Study:
     """Measure sensitivities, keeping finished points in a journal."""
     refuse_recovery(recipe)
+    if recipe.remove:
+        raise UsageError(
+            "--remove takes out what falls in several tensors; here each falls alone",
+            "--pattern filters",
+        )
     _refuse_misfits(recipe, sparsities)
     with planning([recipe], calibration, Settings(progress=progress)) as planner:
         return sense_file(model, recipe, sparsities, trial, journal, progress, planner)

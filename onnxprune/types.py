@@ -9,6 +9,7 @@ from onnxprune.layout import Layout as Layout
 from onnxprune.outcomes import Calibration, CheckResult, Sizes
 from onnxprune.points import Search
 from onnxprune.recoveries import Recovery
+from onnxprune.removals import Follower, Removal
 from onnxprune.storage import Storage
 
 
@@ -26,8 +27,9 @@ class Weight:
         macs: multiply-accumulates per sample, or None where a shape is unknown.
         embedding: whether it is a lookup table.
         held: why none of its outputs may vanish as a whole; empty where they may.
-        coupling: the weights, itself among them, whose outputs of the same number are one
-            unit; empty where its outputs are units of their own.
+        units: for each of its outputs the number of its unit in the model: outputs of the same
+            number, here or of other weights, stay or fall together. Empty where each is a unit.
+        followers: constants that lose values with these units.
     """
 
     path: str
@@ -40,7 +42,8 @@ class Weight:
     macs: int | None = None
     embedding: bool = False
     held: str = ""
-    coupling: tuple[str, ...] = ()
+    units: tuple[int, ...] = ()
+    followers: tuple[Follower, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class Recipe:
         pattern: which weights go together, `unstructured`, N:M such as `2:4`, `block:RxC` or
             `filters`.
         channel_multiple: with filters, what a tensor keeps is a multiple of so many.
+        remove: whether channels that fall are taken out of the model.
         recover: what is tried to win accuracy back.
         epochs: how often distillation goes through the samples; None leaves it to it.
         time_budget: seconds that distillation may take; None for as long as the epochs take.
@@ -138,6 +142,7 @@ class Recipe:
     group: str | None = None
     pattern: str = "unstructured"
     channel_multiple: int = 1
+    remove: bool = False
     recover: tuple[str, ...] = ()
     epochs: int | None = None
     time_budget: float | None = None
@@ -234,6 +239,8 @@ class Report:
         storage: which tensors are, or were, stored sparse, if any.
         followers: biases and normalisations that lost values with whole filters.
         inspected: the patterns that an inspection looked for.
+        removal: the channels that were taken out, if that was asked; tensors are shown as they
+            were before.
     """
 
     model: str
@@ -254,6 +261,7 @@ class Report:
     storage: Storage | None = None
     followers: tuple[str, ...] = ()
     inspected: Inspected | None = None
+    removal: Removal | None = None
 
     @property
     def size(self) -> int:

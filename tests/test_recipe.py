@@ -62,6 +62,7 @@ mode = "protect"
 SHAPED = """
 pattern = "filters"
 channel_multiple = 4
+remove = true
 """
 EVERY = RECOVERY + SHAPED + PLAIN
 READ = Recipe(
@@ -87,6 +88,7 @@ READ = Recipe(
     group="row",
     pattern="filters",
     channel_multiple=4,
+    remove=True,
     recover=("refit", "distill"),
     epochs=7,
     time_budget=5400.0,

@@ -7,9 +7,15 @@ from typing import Any
 
 import typer
 
-from onnxprune.api import apply_recipe, run_recipe
 from onnxprune.cli import checks
-from onnxprune.cli.given import calibration_of, checked, pruning_recipe, recipe_of, trial_of
+from onnxprune.cli.given import (
+    calibration_of,
+    checked,
+    example_of,
+    pruning_recipe,
+    recipe_of,
+    trial_of,
+)
 from onnxprune.cli.groups import (
     Bounded,
     Choice,
@@ -53,6 +59,7 @@ from onnxprune.listing import methods as list_methods
 from onnxprune.patterns.pattern import parse_pattern
 from onnxprune.pruning import Settings, default_output
 from onnxprune.report.text import count, percent, show
+from onnxprune.running import apply_recipe, run_recipe
 from onnxprune.storage import DENSE
 
 app = typer.Typer(
@@ -101,6 +108,7 @@ def prune(
     elif limits.given:
         raise UsageError("a gate needs samples to run the models on", "--data SET names them")
     calibration = calibration_of(samples, run, recipe.seed)
+    example = example_of(recipe, samples, run)
     with Meter(printing.quiet) as meter:
         settings = Settings(
             output=output,
@@ -114,7 +122,10 @@ def prune(
             storage=storage,
         )
         with presenting(printing) as result:
-            result(run_recipe(model, recipe, settings, trial, keep_failed, calibration))
+            made = run_recipe(
+                model, recipe, settings, trial, keep_failed, calibration, example
+            )
+            result(made)
 
 
 @app.command(cls=Grouped)

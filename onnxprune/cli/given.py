@@ -31,6 +31,7 @@ def recipe_of(
         own["magnitude_penalty"] = penalty
     given["options"] = own or None
     given["include_embeddings"] = choice.include_embeddings or None
+    given["remove"] = choice.remove or None
     values = read_recipe(file) if file is not None else {}
     filed = values.get("options")
     if isinstance(filed, dict) and given["options"]:
@@ -102,6 +103,15 @@ def calibration_of(samples: Set, run: Run, seed: int) -> "Trial | None":
     if samples.data is None:
         return None
     return trial_of(samples, run, Limits(), seed=seed)
+
+
+def example_of(recipe: Recipe, samples: Set, run: Run) -> "Trial | None":
+    """Build what models are run on that have to compute the same, where no samples are named."""
+    if not recipe.remove:
+        return None
+    from onnxprune.shrinking import RANDOM
+
+    return trial_of(samples, run, Limits(), RANDOM, recipe.seed)
 
 
 def words(text: str) -> list[str]:

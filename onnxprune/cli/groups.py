@@ -34,6 +34,7 @@ from onnxprune.cli.options import (
     Precision,
     Quiet,
     RecipeFile,
+    Remove,
     Reports,
     Schedule,
     Seed,
@@ -74,6 +75,7 @@ class Choice:
     group: Group = None
     pattern: Pattern = None
     channel_multiple: ChannelMultiple = None
+    remove: Remove = False
 
 
 @dataclass(frozen=True, slots=True)

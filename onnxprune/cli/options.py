@@ -61,6 +61,9 @@ ChannelMultiple = Annotated[
     int | None,
     how("--channel-multiple", metavar="N", help="With filters, keep a multiple of N of each."),
 ]
+Remove = Annotated[
+    bool, how("--remove", help="Take the filters that fall out of the model: smaller, faster.")
+]
 Seed = Annotated[int | None, how(metavar="N", help="Where random numbers start.")]
 Penalty = Annotated[
     float | None,

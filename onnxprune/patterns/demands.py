@@ -21,6 +21,11 @@ def fit_pattern(recipe: Recipe, pattern: Pattern) -> Recipe:
     """Refuse a recipe that contradicts its pattern; fill in what the pattern settles."""
     if recipe.channel_multiple != 1 and not isinstance(pattern, Filters):
         raise UsageError("--channel-multiple is of whole filters", "--pattern filters")
+    if recipe.remove and not isinstance(pattern, Filters):
+        raise UsageError(
+            f"--remove takes out whole filters, and --pattern {pattern} leaves weights in each",
+            "--pattern filters, or --remove alone",
+        )
     return _fit_groups(recipe, pattern) if isinstance(pattern, Groups) else recipe
 
 

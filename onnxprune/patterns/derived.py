@@ -1,10 +1,11 @@
 """Rankings made of other rankings: places within groups, the worth of units."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from onnxprune.patterns.pools import Member, Pool
 from onnxprune.patterns.tiling import Tiling
 from onnxprune.selection import GONE, Ranking
 from onnxprune.types import Array
@@ -56,14 +57,16 @@ def lift_kept(ranking: Ranking, tiling: Tiling, kept: int) -> Ranking:
 
 @dataclass(slots=True, eq=False)
 class Worth:
-    """What the units of some tensors are worth: the mean of all their scores.
+    """What the units of a pool are worth: the mean of all their scores.
 
     Args:
-        members: the scores and units of each tensor; units of the same number are one.
+        pool: the units.
+        scores: of each member's weights, by path.
         squared: whether it is the root of the mean square instead.
     """
 
-    members: Sequence[tuple[Ranking, Tiling]]
+    pool: Pool
+    scores: Mapping[str, Ranking]
     squared: bool = False
     _known: Array | None = field(default=None, init=False)
 
@@ -73,42 +76,41 @@ class Worth:
             self._known = self._mean()
         return self._known
 
-    def of_weights(self, number: int) -> Ranking:
+    def of_weights(self, member: Member) -> Ranking:
         """Rank the weights of a member by what their units are worth."""
-        return self._spread(number, self.of_units)
+        return self._spread(member, self.of_units)
 
-    def order(self, number: int) -> Ranking:
+    def order(self, member: Member, fallen: Sequence[int]) -> Ranking:
         """Rank the weights of a member by the place of their unit among all, the first being 0.
 
-        Of units that are worth the same the first come first.
+        Args:
+            member: the weight.
+            fallen: how many units of each kind fall; they come first.
         """
-        return self._spread(number, self._places)
+        return self._spread(member, lambda: self.pool.order(self.of_units(), fallen))
 
-    def _spread(self, number: int, values: Callable[[], Array]) -> Ranking:
-        ranking, tiling = self.members[number]
-
+    def _spread(self, member: Member, values: Callable[[], Array]) -> Ranking:
         def make() -> Array:
-            of_units = values()[:, None]
-            return tiling.flat(np.broadcast_to(of_units, (tiling.count, tiling.size)))
+            of_parts = values()[member.units][:, None]
+            shape = member.tiling.count, member.tiling.size
+            return member.tiling.flat(np.broadcast_to(of_parts, shape))
 
-        return derived(ranking, make)
-
-    def _places(self) -> Array:
-        worth = self.of_units()
-        places = np.empty(worth.size)
-        places[np.argsort(worth, kind="stable")] = np.arange(worth.size)
-        return places
+        return derived(self.scores[member.path], make)
 
     def _mean(self) -> Array:
-        total: Array = np.zeros(self.members[0][1].count)
-        gone = np.zeros(total.size, bool)
-        for ranking, tiling in self.members:
-            table = tiling.table(_scores(ranking))
+        total: Array = np.zeros(self.pool.count)
+        sizes = np.zeros(self.pool.count)
+        gone = np.zeros(self.pool.count, bool)
+        for member in self.pool.members:
+            table = member.tiling.table(_scores(self.scores[member.path]))
             fallen = table == GONE
-            gone |= fallen.any(axis=1)
+            np.logical_or.at(gone, member.units, fallen.any(axis=1))
             table[fallen] = 0.0
-            total += np.sum(np.square(table) if self.squared else table, axis=1)
-        total /= sum(tiling.size for _, tiling in self.members)
+            sums = np.sum(np.square(table) if self.squared else table, axis=1)
+            total += np.bincount(member.units, sums, self.pool.count)
+            parts = np.bincount(member.units, minlength=self.pool.count)
+            sizes += member.tiling.size * parts
+        total /= sizes
         worth = np.sqrt(total) if self.squared else total
         return np.where(gone, GONE, worth)
 

@@ -11,7 +11,7 @@ import torch
 from onnxprune.calibrating import Calibrator, layouts_of
 from onnxprune.choosing import fits
 from onnxprune.errors import UsageError
-from onnxprune.filters import fallen_filters
+from onnxprune.filters import fallen_filters, followers_of_units
 from onnxprune.formats.edits import Edit
 from onnxprune.formats.followers import followers_among
 from onnxprune.formats.loading import Model
@@ -57,7 +57,7 @@ class Workshop:
         estimation: how the model is measured.
         created: the biases that may be created, by weight.
         pictures: inputs that are pictures.
-        chosen: the weights that are pruned.
+        chosen: the weights that are pruned, or adjusted beside those.
     """
 
     model: OnnxModel
@@ -80,8 +80,13 @@ class Workshop:
         if filters and not self.names.places:
             chosen = [weight for weight in self.chosen if weight.path in masks]
             fallen = fallen_filters(masks, chosen)
-            for path, rows in followers_among(self.surroundings(), fallen).items():
-                inner[path] = ~rows
+            for found in (
+                followers_among(self.surroundings(), fallen),
+                followers_of_units(chosen, fallen),
+            ):
+                for path, gone in found.items():
+                    if path in self.state.values:
+                        inner[path] = ~gone & inner.get(path, True)
         self.state.put_masks(inner)
 
     def start_anew(self) -> None:
@@ -113,7 +118,7 @@ def open_workshop(
     Args:
         model: the open file.
         recipe: what was asked.
-        chosen: the weights that are pruned.
+        chosen: the weights that are pruned, or adjusted beside those.
         calibrator: knows the samples, and how to turn a file of torch's into ONNX.
         stack: closes what is opened.
     """
@@ -242,7 +247,7 @@ def _free(  # noqa: PLR0913 - a file, what is made of it, and what was asked
 ) -> set[str]:
     """Return the tensors that may change: what is pruned, and what is no weight.
 
-    A weight that was left out of pruning stays as it is, and so does what --exclude names.
+    A weight that was left alone stays as it is, and so does what --exclude names.
     """
     left = {weight.path for weight in model.weights} - {weight.path for weight in chosen}
     back = {name: path for path, (name, _) in places.items()}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxprune.encoding import encode
 from onnxprune.outcomes import CheckReport, CheckResult
+from onnxprune.removals import Removal
 from onnxprune.report.patterns import pattern_to_dict, structure_to_dict
 from onnxprune.storage import Storage
 from onnxprune.types import Inspected, Report, TensorReport
@@ -46,6 +47,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "calibration": encode(report.calibration),
         "pattern": pattern_to_dict(report),
         "recovery": encode(report.recovery),
+        "removal": removal_to_dict(report.removal) if report.removal is not None else None,
         "check": check_to_dict(report.check) if report.check is not None else None,
         "seconds": round(report.seconds, 4),
     }
@@ -64,6 +66,18 @@ def check_to_dict(result: CheckResult) -> dict[str, Any]:
         **measured,
         **values,
     }
+
+
+def removal_to_dict(removal: Removal) -> dict[str, Any]:
+    """Return which channels were taken out as plain values."""
+    values: dict[str, Any] = encode(removal)
+    for name in ("parameters", "macs"):
+        pair = values[name]
+        values[name] = None if pair is None else {"before": pair[0], "after": pair[1]}
+    values["bytes"] = values.pop("sizes")
+    values["channels"] = {"before": removal.before, "removed": removal.removed}
+    values["seconds"] = round(removal.seconds, 4)
+    return values
 
 
 def check_to_json(report: CheckReport) -> str:

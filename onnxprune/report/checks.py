@@ -13,9 +13,6 @@ from onnxprune.outcomes import (
     OwnMetric,
     Place,
 )
-from onnxprune.report.calibrations import calibration_facts
-from onnxprune.report.patterns import pattern_facts
-from onnxprune.report.recoveries import recovery_facts
 from onnxprune.report.spelling import (
     NONE,
     change,
@@ -31,13 +28,9 @@ from onnxprune.report.text import (
     Fact,
     bytes_text,
     count,
-    facts,
     percent,
     show,
-    skipped_by_reason,
-    skipped_line,
 )
-from onnxprune.types import Report
 
 LABEL = 20
 NAMES = 20
@@ -75,15 +68,18 @@ def output_grid(measured: Measured) -> Grid:
     return grid.take(kept if rows else ())
 
 
-def result_facts(result: CheckResult) -> list[Fact]:
-    """Say what a check showed."""
+def result_facts(result: CheckResult, smaller: bool = False) -> list[Fact]:
+    """Say what a check showed, of a model with zeros or of a smaller one."""
     lines = data_warning(result.data)
     lines += _figures(result)
     for condition in result.conditions:
         word, tone = ("passed", "good") if condition.passed else ("FAILED", "bad")
         lines.append(Fact("gate", f"{word}: {show(condition.sentence, SENTENCE)}", tone))
     if result.latency is not None:
-        lines.append(Fact("latency", latency_text(result.latency, result.place)))
+        text = latency_text(result.latency, result.place)
+        if smaller:
+            text = smaller_latency_text(result.latency)
+        lines.append(Fact("latency", text))
     lines.append(Fact("ran on", place_text(result.place, result.data)))
     return lines
 
@@ -96,24 +92,6 @@ def check_facts(report: CheckReport) -> list[Fact]:
     lines += [Fact("zeros", zeros), Fact("file", bytes_text(report.sizes))]
     lines += [Fact("benefit", BENEFIT), last]
     return lines + warning_facts(report.result.warnings)
-
-
-def report_facts(report: Report) -> list[Fact]:
-    """Say all that a report has besides its tables."""
-    zeros, *others = facts(report)
-    lines = [zeros, *pattern_facts(report), *others]
-    if report.calibration is not None:
-        lines += calibration_facts(report.calibration)
-    if report.recovery is not None:
-        lines += recovery_facts(report.recovery)
-    warnings = report.warnings
-    if report.check is not None:
-        lines += result_facts(report.check)
-        warnings = tuple(dict.fromkeys((*warnings, *report.check.warnings)))
-        if report.output is None and not report.check.passed:
-            lines.append(Fact("wrote", "nothing: the gate failed", "bad"))
-    lines += [Fact("left alone", skipped_line(*group)) for group in skipped_by_reason(report)]
-    return lines + warning_facts(warnings)
 
 
 def warning_facts(warnings: tuple[str, ...]) -> list[Fact]:
@@ -145,20 +123,40 @@ def place_text(place: Place, data: DataFacts) -> str:
 
 
 def latency_text(latency: Latency, place: Place) -> str:
-    """Say what pruning did to the time of a batch, and no more than that."""
-    times = (
-        f"{duration(latency.dense)} -> {duration(latency.pruned)} per batch of"
-        f" {count(latency.batch)} (median of {count(latency.runs)}, interleaved)"
-    )
+    """Say what zeros did to the time of a batch, and no more than that."""
+    times = _times(latency)
     if not latency.dense > 0 or not math.isfinite(latency.ratio):
         return times
     if abs(1 - latency.ratio) <= max(SAME_TIME, latency.spread):
         return f"{times}: {NO_FASTER} {show(place.engine, 30)}"
-    word = "less" if latency.ratio < 1 else "more"
     return (
-        f"{times}: {percent(abs(1 - latency.ratio))} {word} time, which zeros alone do not"
-        f" explain on {show(place.provider, 60)}"
+        f"{times}: {_difference(latency)}, which zeros alone do not explain on"
+        f" {show(place.provider, 60)}"
     )
+
+
+def smaller_latency_text(latency: Latency) -> str:
+    """Say what the time of a batch was with channels and without them."""
+    times = _times(latency)
+    if not latency.dense > 0 or not math.isfinite(latency.ratio):
+        return times
+    if abs(1 - latency.ratio) <= SAME_TIME:
+        return f"{times}: no difference"
+    if abs(1 - latency.ratio) <= latency.spread:
+        return f"{times}: the runs themselves differ by more"
+    return f"{times}: {_difference(latency)}"
+
+
+def _times(latency: Latency) -> str:
+    return (
+        f"{duration(latency.dense)} -> {duration(latency.pruned)} per batch of"
+        f" {count(latency.batch)} (median of {count(latency.runs)}, interleaved)"
+    )
+
+
+def _difference(latency: Latency) -> str:
+    word = "less" if latency.ratio < 1 else "more"
+    return f"{percent(abs(1 - latency.ratio))} {word} time"
 
 
 def _figures(result: CheckResult) -> list[Fact]:

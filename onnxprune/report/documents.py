@@ -14,20 +14,19 @@ from onnxprune.report.check_report import (
     check_to_markdown,
     check_to_text,
 )
-from onnxprune.report.checks import output_grid, report_facts, verdict
+from onnxprune.report.checks import verdict
 from onnxprune.report.junit import check_to_junit
 from onnxprune.report.markup import escape_markdown, markdown_row, page
-from onnxprune.report.patterns import structure_grid
-from onnxprune.report.recoveries import recovery_grid
 from onnxprune.report.removal_report import (
     removal_to_html,
     removal_to_json,
     removal_to_markdown,
     removal_to_text,
 )
+from onnxprune.report.summary import honest, report_facts, report_grids
 from onnxprune.report.tables import html_facts, html_table, markdown_facts, markdown_table
 from onnxprune.report.terminal import print_report, text_of
-from onnxprune.report.text import HONEST, change, count, percent, shape, short, show
+from onnxprune.report.text import change, count, percent, shape, short, show
 from onnxprune.types import Report
 
 HEAD = ("tensor", "op", "shape", "weights", "MACs", "kept", "zeros", "sparsity", "change")
@@ -73,14 +72,9 @@ def to_markdown(report: Report) -> str:
     rows = [markdown_row(HEAD), markdown_row(rules)]
     rows += [markdown_row([escape_markdown(cell) for cell in row]) for row in _cells(report)]
     lines = [f"## {_title(report)}{escape_markdown(show(report.model))}", "", *rows, ""]
-    structure = structure_grid(report)
-    if structure is not None:
-        lines += [*markdown_table(structure), ""]
-    if report.recovery is not None:
-        lines += [*markdown_table(recovery_grid(report.recovery)), ""]
-    if report.check is not None:
-        lines += [*markdown_table(output_grid(report.check.measured)), ""]
-    return "\n".join([*lines, *markdown_facts(report_facts(report)), "", HONEST, ""])
+    for grid in report_grids(report):
+        lines += [*markdown_table(grid), ""]
+    return "\n".join([*lines, *markdown_facts(report_facts(report)), "", honest(report), ""])
 
 
 def to_html(report: Report) -> str:
@@ -98,14 +92,8 @@ def html_body(report: Report) -> str:
         rows.append(f"<tr>{_html_row(shown, 'td')}</tr>")
     head = _html_row([html.escape(title) for title in HEAD], "th")
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    structure = structure_grid(report)
-    if structure is not None:
-        table += html_table(structure)
-    if report.recovery is not None:
-        table = html_table(recovery_grid(report.recovery)) + table
-    if report.check is not None:
-        table = html_table(output_grid(report.check.measured)) + table
-    return f"{html_facts(report_facts(report))}{table}<p>{HONEST}</p>"
+    tables = "".join(html_table(grid) for grid in report_grids(report))
+    return f"{html_facts(report_facts(report))}{tables}{table}<p>{honest(report)}</p>"
 
 
 def to_text(report: Report) -> str:

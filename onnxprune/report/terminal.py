@@ -12,11 +12,9 @@ from rich.text import Text
 
 from onnxprune.comparing import Comparison
 from onnxprune.listing import MethodInfo
-from onnxprune.report.checks import output_grid, report_facts
-from onnxprune.report.patterns import structure_grid
-from onnxprune.report.recoveries import recovery_grid
+from onnxprune.report.summary import honest, report_facts, report_grids
 from onnxprune.report.tables import NAME_ROOM, facts_table, terminal_tables
-from onnxprune.report.text import HONEST, Fact, change, count, percent, shape, short, show
+from onnxprune.report.text import Fact, change, count, percent, shape, short, show
 from onnxprune.types import Report, TensorReport
 
 BAR = 10
@@ -58,16 +56,7 @@ def render(report: Report, width: int, plain: bool, blocks: bool = True) -> Rend
         blocks: whether the encoding has block characters for the bars.
     """
     parts: list[RenderableType] = [_table(report, width, plain, blocks), Text()]
-    structure = structure_grid(report)
-    if structure is not None:
-        parts += [*terminal_tables(structure, width, plain, blocks), Text()]
-    if report.recovery is not None:
-        parts += [
-            *terminal_tables(recovery_grid(report.recovery), width, plain, blocks),
-            Text(),
-        ]
-    if report.check is not None:
-        grid = output_grid(report.check.measured)
+    for grid in report_grids(report):
         parts += [*terminal_tables(grid, width, plain, blocks), Text()]
     lines = report_facts(report)
     if report.output is not None:
@@ -75,7 +64,7 @@ def render(report: Report, width: int, plain: bool, blocks: bool = True) -> Rend
         lines.append(Fact("wrote", f"{wrote} in {report.seconds:.1f} s"))
     parts.append(facts_table(lines, plain))
     if report.recipe is not None:
-        parts += [Text(), Text(HONEST, style="" if plain else "dim")]
+        parts += [Text(), Text(honest(report), style="" if plain else "dim")]
     return Group(*parts)
 
 

@@ -12,11 +12,6 @@ from onnxprune.types import Report, Skipped, TensorReport
 LIMIT = 200
 COMMAND = re.compile(r":(?=:)|#(?=#(?:vso)?\[)")
 """What GitHub Actions and Azure Pipelines take for the start of a command."""
-HONEST = (
-    "Zeros do not by themselves make a model faster or its file smaller: runtimes compute with"
-    " them as with any number. What shrinks is the compressed file; time is saved where whole"
-    " channels go, or by runtimes made for sparse weights."
-)
 
 
 READERS = (

@@ -155,10 +155,15 @@ def couplings(groups: Sequence[ChannelGroup], weights: Sequence[Weight]) -> dict
         groups: the channels of the model.
         weights: its weights.
     """
+    known = {weight.path: weight for weight in weights}
     lines: dict[str, list[tuple[int, Array]]] = {}
     first = 0
     for group in groups:
         free = np.array([reason is None for reason in group.reasons], bool)
+        for member in group.members:
+            if member.role == OUTPUT and not _has_rows(member, known.get(member.path)):
+                # No plan can let these outputs fall, and so not what is one with them.
+                free[member.units[member.units >= 0]] = False
         for member in group.members:
             if member.role == OUTPUT:
                 fine = (member.units >= 0) & free[member.units]
@@ -173,16 +178,28 @@ def couplings(groups: Sequence[ChannelGroup], weights: Sequence[Weight]) -> dict
     return found
 
 
+def _has_rows(member: Member, weight: Weight | None) -> bool:
+    """Whether the positions of an axis are the outputs of a weight that can be pruned."""
+    return weight is not None and _along(weight, member.axis) is not None
+
+
 def _rows(weight: Weight, lines: list[tuple[int, Array]]) -> Array | None:
     """Bring the units of an axis into the order of a matrix's rows."""
-    layout = weight.layout
     axes = {axis for axis, _ in lines}
     if len(axes) != 1:
         return None
-    axis = axes.pop()
+    along = _along(weight, axes.pop())
+    if along is None:
+        return None
     merged = lines[0][1]
     for _, numbered in lines[1:]:
         merged = np.maximum(merged, numbered)
+    return merged[along]
+
+
+def _along(weight: Weight, axis: int) -> Array | None:
+    """Return the position on an axis of each row of a matrix, if each has one of its own."""
+    layout = weight.layout
     strides = _strides(layout.shape)
     sizes = [layout.shape[at] for at in layout.outputs]
     starts = np.zeros(sizes, np.int64)
@@ -190,9 +207,9 @@ def _rows(weight: Weight, lines: list[tuple[int, Array]]) -> Array | None:
         shape = [1] * len(sizes)
         shape[place] = sizes[place]
         starts = starts + (np.arange(sizes[place]) * strides[at]).reshape(shape)
-    along = starts.ravel() // _strides(weight.shape)[axis] % weight.shape[axis]
+    along: Array = starts.ravel() // _strides(weight.shape)[axis] % weight.shape[axis]
     whole = len(set(along.tolist())) == weight.shape[axis] == layout.output_count
-    return merged[along] if whole else None
+    return along if whole else None
 
 
 def _strides(shape: Sequence[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""What taking zero channels out wins: bytes, and time on one thread of ONNX Runtime."""
+"""What taking channels out wins: bytes, and time on one thread of ONNX Runtime."""
 
 import contextlib
 import os
@@ -18,15 +18,32 @@ from tests.benchmarks import networks
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.suites import Goal, Say
 from tests.shared import MODELS
-from tests.structure.cutting import tensors_of, zero, zero_units
+from tests.structure.cutting import tensors_of, zero
 from tests.structure.nets import Net
 
-COLUMNS = ("model", "gone", "weights", "bytes", "ms before", "after", "ratio", "apart")
+COLUMNS = (
+    "model",
+    "filters",
+    "gone",
+    "weights",
+    "bytes",
+    "ms before",
+    "after",
+    "ratio",
+    "apart",
+)
 GOAL = 0.65
 """Of the dense time, for a ResNet half of whose inner channels are gone."""
 
 INNER = "ResNet-18, inner channels"
-SHARED = ("resnet20/ts_bn.onnx", "ultraface/slim_320.onnx", "ultraface/rfb_320.onnx")
+SHARED = (
+    "resnet20/ts_bn.onnx",
+    "ultraface/slim_320.onnx",
+    "ultraface/rfb_320.onnx",
+    "mnist_cntk/mnist.onnx",
+    "magika/standard_v3_3.onnx",
+)
+SHARES = (0.3, 0.5)
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 
 
@@ -66,7 +83,7 @@ def _block(net: Net, x: str, name: str, sizes: tuple[int, int, int]) -> str:
 
 
 def of_torch(name: str) -> Callable[[Path], onnx.ModelProto]:
-    """Return what exports a net of torch's and zeroes half of what can go."""
+    """Return what exports a net of torch's."""
 
     def make(folder: Path) -> onnx.ModelProto:
         net, given = networks.made(name)
@@ -75,22 +92,14 @@ def of_torch(name: str) -> Callable[[Path], onnx.ModelProto]:
             warnings.simplefilter("ignore")
             names = {"input_names": ["x"], "output_names": ["y"], "opset_version": 17}
             torch.onnx.export(net, (given,), str(path), dynamo=False, **names)
-        model = onnx.load(path)
-        zero_units(model, 0.5, folder)
-        return model
+        return onnx.load(path)
 
     return make
 
 
 def of_file(name: str) -> Callable[[Path], onnx.ModelProto]:
-    """Return what zeroes half of what can go in one of the optional models."""
-
-    def make(folder: Path) -> onnx.ModelProto:
-        model = onnx.load(MODELS / name)
-        zero_units(model, 0.5, folder)
-        return model
-
-    return make
+    """Return what reads one of the optional models."""
+    return lambda folder: onnx.load(MODELS / name)
 
 
 @contextlib.contextmanager
@@ -106,36 +115,51 @@ def one_thread() -> Iterator[None]:
             os.environ["ONNXPRUNE_THREADS"] = before
 
 
-def shrink(_: int, say: Say) -> Figures:
-    """Take zero channels out of nets of all kinds."""
+def remove(_: int, say: Say) -> Figures:
+    """Take channels out of nets of all kinds: of one those that are zero, of others by size."""
     nets: dict[str, Callable[[Path], onnx.ModelProto]] = {INNER: resnet18}
     nets |= {name: of_torch(name) for name in networks.FEEDFORWARD}
     nets |= {name: of_file(name) for name in SHARED if (MODELS / name).exists()}
-    rows, found = [], {}
+    rows, found, tried = [], {}, 0
     for name, make in nets.items():
-        say(name)
-        with tempfile.TemporaryDirectory() as folder, one_thread():
-            path = models.save(Path(folder, "m.onnx"), make(Path(folder)))
-            trial = onnxprune.trial("random:4", device="cpu", batch=1)
-            try:
-                found[name] = onnxprune.shrink(path, data=trial)
-            except OnnxpruneError as error:
-                rows.append((name, error.message[:60], *["-"] * (len(COLUMNS) - 2)))
-                continue
-        rows.append(shown(name, found[name]))
-    inner = found.get(INNER)
+        for share in SHARES if name != INNER else (0.5,):
+            say(f"{name}, {share:.0%}")
+            tried += 1
+            with tempfile.TemporaryDirectory() as folder, one_thread():
+                path = models.save(Path(folder, "m.onnx"), make(Path(folder)))
+                try:
+                    removal = _removal(path, None if name == INNER else share)
+                except OnnxpruneError as error:
+                    rest = ["-"] * (len(COLUMNS) - 3)
+                    rows.append((name, f"{share:.0%}", error.message[:60], *rest))
+                    continue
+            found[name, share] = removal
+            rows.append(shown(name, share, removal))
+    inner = found.get((INNER, 0.5))
     ratio = None if inner is None or inner.latency is None else inner.latency.ratio
     return Figures(
         "removal",
-        "Half of the channels zero and taken out; time of one sample on one thread, in turn",
+        "Channels taken out by magnitude; time of one sample on one thread, before and after in turn",
         COLUMNS,
         tuple(rows),
         (Goal(f"{INNER}: time over dense", ratio, GOAL),),
-        failed=len(found) < len(nets),
+        failed=len(found) < tried,
     )
 
 
-def shown(name: str, removal: Removal) -> tuple[str, ...]:
+def _removal(path: Path, share: float | None) -> Removal:
+    """Take zero channels out of a model, or a share of its filters."""
+    trial = onnxprune.trial("random:4", device="cpu", batch=1)
+    if share is None:
+        return onnxprune.shrink(path, data=trial)
+    report = onnxprune.prune(
+        path, share, "magnitude", allocation="uniform", remove=True, data=trial
+    )
+    assert report.removal is not None
+    return report.removal
+
+
+def shown(name: str, share: float, removal: Removal) -> tuple[str, ...]:
     """Return a row's cells."""
     latency, same = removal.latency, removal.same
     assert latency is not None
@@ -144,6 +168,7 @@ def shown(name: str, removal: Removal) -> tuple[str, ...]:
     before, after = removal.parameters
     return (
         name,
+        f"{share:.0%}",
         f"{removal.removed}/{removal.before}",
         f"{after / before:.3f}",
         f"{removal.sizes.after / removal.sizes.before:.3f}",

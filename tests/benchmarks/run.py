@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.benchmarks import (
+    channels,
     coverage,
     hostile,
     masks,
@@ -40,7 +41,8 @@ SUITES: dict[str, Callable[[int, suites.Say], suites.Outcome | Figures]] = {
     "precision": masks.precision,
     "recovery": recovery.climb,
     "hostile": hostile.corpus,
-    "removal": removal.shrink,
+    "removal": removal.remove,
+    "channels": channels.compare,
 }
 RUNS = {
     "help": 9,
@@ -56,8 +58,9 @@ RUNS = {
     "recovery": 1,
     "hostile": 1,
     "removal": 1,
+    "channels": 1,
 }
-LONG = ("external-4", "sweep", "recovery", "hostile")
+LONG = ("external-4", "sweep", "recovery", "hostile", "channels")
 NOTE = (
     "Medians over interleaved runs; best is the smallest wall time; others is the CPU time "
     "of everything else meanwhile: where it is large, wall times say little. Peak is the "

@@ -21,7 +21,7 @@ TOTAL = 71_568
 REPORT = {
     *("schema", "version", "model", "sha256", "output", "files", "recipe", "sparsity"),
     *("tensors", "skipped", "parameters", "bytes", "warnings", "verified", "calibration"),
-    *("pattern", "recovery", "check", "seconds", "storage"),
+    *("pattern", "recovery", "check", "seconds", "storage", "removal"),
 }
 TENSOR = {
     *("name", "op", "node", "shape", "dtype", "size", "zeros_before", "zeros", "mask_zeros"),
@@ -33,7 +33,7 @@ RECIPE = {
     *("max_layer_sparsity", "min_kept", "min_size", "include_embeddings", "seed"),
     *("steps", "schedule", "batches_per_step", "precision", "loss", "bn", "curvature"),
     *("group", "recover", "epochs", "time_budget", "lr", "optimizer", "augment", "match"),
-    *("label_weight", "held_out", "rewind", "pattern", "channel_multiple"),
+    *("label_weight", "held_out", "rewind", "pattern", "channel_multiple", "remove"),
 }
 
 

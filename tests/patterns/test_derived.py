@@ -7,10 +7,11 @@ from onnxprune.errors import InputError
 from onnxprune.patterns import derived
 from onnxprune.patterns.derived import Worth, lift_kept
 from onnxprune.patterns.pattern import Blocks, Filters, Groups
-from onnxprune.patterns.tiling import tile
+from onnxprune.patterns.pools import pools_of
+from onnxprune.patterns.tiling import Tiling, tile
 from onnxprune.selection import GONE, Ranking, Sieve
 from onnxprune.types import Array, Layout
-from tests.tensors_made import normal
+from tests.tensors_made import normal, weight
 
 FLAT = Layout((2, 8), (0,), (), (1,))
 
@@ -18,6 +19,13 @@ FLAT = Layout((2, 8), (0,), (), (1,))
 def ranking(scores: Array) -> Ranking:
     flat = scores.reshape(-1)
     return Ranking("w", scores.shape, lambda start, stop: flat[start:stop])
+
+
+def worth_of(scores: Array, tiling: Tiling, squared: bool = False) -> Worth:
+    """Say what the units of one tensor are worth."""
+    own = weight("w", tiling.layout.shape)
+    (pool,) = pools_of([own], {"w": tiling})
+    return Worth(pool, {"w": ranking(scores)}, squared)
 
 
 def test_a_table_holds_units_and_goes_back() -> None:
@@ -57,17 +65,17 @@ def test_places_are_those_of_a_stable_sort(width: int) -> None:
 def test_units_are_worth_their_mean_and_the_fallen_nothing() -> None:
     scores = np.arange(16.0).reshape(2, 8)
     scores[0, :4] = GONE
-    worth = Worth([(ranking(scores), tile(Blocks(1, 4), FLAT))])
+    worth = worth_of(scores, tile(Blocks(1, 4), FLAT))
     np.testing.assert_array_equal(worth.of_units(), [GONE, 5.5, 9.5, 13.5])
-    rooted = Worth([(ranking(scores), tile(Blocks(2, 4), FLAT))], squared=True).of_units()
+    rooted = worth_of(scores, tile(Blocks(2, 4), FLAT), squared=True).of_units()
     assert rooted[0] == GONE
     squares = np.array([4, 5, 6, 7, 12, 13, 14, 15.0]) ** 2
     assert rooted[1] == pytest.approx(np.sqrt(squares.mean()))
 
 
 def test_units_that_are_worth_the_same_fall_whole_the_first_first() -> None:
-    worth = Worth([(ranking(np.ones((2, 8))), tile(Blocks(2, 2), FLAT))])
-    order = worth.order(0)
+    worth = worth_of(np.ones((2, 8)), tile(Blocks(2, 2), FLAT))
+    order = worth.order(worth.pool.members[0], [2])
     gone = Sieve(order.cut(8)).pruned(order.read(0, 16)).reshape(2, 8)
     assert gone[:, :4].all()
     assert not gone[:, 4:].any()
@@ -77,9 +85,10 @@ def test_units_that_are_worth_the_same_fall_whole_the_first_first() -> None:
 def test_pieces_are_the_same_however_they_are_read(piece: int) -> None:
     layout = Layout((16, 8, 3, 3), (0,), (2, 3), (1,))
     scores = np.abs(normal("kept", 16, 8, 3, 3))
-    worth = Worth([(ranking(scores), tile(Filters(), layout))])
+    worth = worth_of(scores, tile(Filters(), layout))
+    (own,) = worth.pool.members
     lifted = lift_kept(ranking(scores), tile(Groups(2, 4), layout), 2)
-    for made in (lifted, worth.of_weights(0), worth.order(0)):
+    for made in (lifted, worth.of_weights(own), worth.order(own, [5])):
         whole = made.read(0, made.size)
         starts = range(0, made.size, piece)
         for order in (starts, reversed(starts), starts):
@@ -107,7 +116,7 @@ def test_what_is_no_number_is_named() -> None:
     scores[1, 3] = np.nan
     for make in (
         lambda: lift_kept(ranking(scores), tile(Groups(2, 4), FLAT), 2).read(0, 16),
-        lambda: Worth([(ranking(scores), tile(Filters(), FLAT))]).of_units(),
+        lambda: worth_of(scores, tile(Filters(), FLAT)).of_units(),
     ):
         with pytest.raises(InputError, match=r"'w': NaN at \[1,3\]"):
             make()

@@ -18,7 +18,8 @@ from onnxprune.report.documents import (
     to_markdown,
     write_report,
 )
-from onnxprune.report.text import HONEST, show
+from onnxprune.report.summary import ZEROS
+from onnxprune.report.text import show
 from onnxprune.types import Report, Skipped
 from tests.conftest import Ran
 from tests.report.made import report, tensor
@@ -123,7 +124,7 @@ def test_the_markdown_has_the_numbers_and_the_honest_line() -> None:
     assert "- **zeros**: 12 of 32 prunable weights (37.5 %), 28.6 % of all 42" in text
     assert "- **left alone**: 1 bias (b)" in text
     assert "- **warning**: odd" in text
-    assert text.endswith(f"\n{HONEST}\n")
+    assert text.endswith(f"\n{ZEROS}\n")
 
 
 UNCHECKED = sorted(set(WRITERS) - {".xml"})

@@ -12,12 +12,12 @@ from rich.console import Console
 from onnxprune.errors import UsageError
 from onnxprune.outcomes import Latency, Sizes
 from onnxprune.removals import Removal, RemovedChannels, Sameness
+from onnxprune.report.channels import removal_facts
+from onnxprune.report.checks import smaller_latency_text
 from onnxprune.report.documents import REMOVAL_WRITERS, write_report
 from onnxprune.report.forms import print_any, to_json, write_any
 from onnxprune.report.removal_report import (
-    latency_text,
     print_removal,
-    removal_facts,
     removal_to_html,
     removal_to_markdown,
     removal_to_text,
@@ -52,7 +52,8 @@ def facts_of(removal: Removal) -> dict[str, str]:
 
 def test_the_facts_are_those_of_the_removal() -> None:
     assert facts_of(REMOVAL) == {
-        "channels": "32 of 90 taken out",
+        "channels": "32 of 90 taken out; 4 that are zero stay",
+        "stay zero": "4 (conv2.weight): LSTM 'lstm' is not followed",
         "weights": "1M -> 250k: 75.0 % less",
         "MACs": "40M -> 10M: 75.0 % less",
         "file": "4.00 MB -> 1.00 MB; compresses to about 900.00 kB (was 3.00 MB)",
@@ -69,7 +70,7 @@ def test_the_facts_are_those_of_the_removal() -> None:
 
 def test_what_was_not_looked_at_is_not_told() -> None:
     bare = replace(REMOVAL, output=None, macs=None, same=None, latency=None, verified=None)
-    assert facts_of(bare).keys() == {"channels", "weights", "file", "warning"}
+    assert facts_of(bare).keys() == {"channels", "stay zero", "weights", "file", "warning"}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_what_was_not_looked_at_is_not_told() -> None:
 def test_a_difference_in_time_is_claimed_only_where_there_is_one(
     latency: Latency, words: str
 ) -> None:
-    assert latency_text(latency).endswith(words)
+    assert smaller_latency_text(latency).endswith(words)
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
