@@ -15,6 +15,7 @@ from onnxprune.errors import GateFailed, TargetError, UsageError
 from onnxprune.removals import Removal
 from onnxprune.types import Report
 from tests.models import save
+from tests.shared import needs_models
 from tests.structure import nets
 from tests.structure.cutting import TOLERANCE, apart, tensors_of
 
@@ -74,6 +75,33 @@ def test_what_fell_is_gone_and_the_rest_computes_the_same(
         assert tensor.weight.shape == tuple(
             tensors_of(onnx.load(path))[tensor.weight.path].dims
         )
+
+
+@pytest.mark.parametrize("sparsity", [0.3, 0.5])
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("resnet20/ts_bn.onnx", (0.6, 0.4)),
+        ("resnet20/dynamo_ext/resnet20.onnx", (1.0, 1.0)),
+        ("resnet20/fp16.onnx", (0.6, 0.4)),
+        ("ultraface/slim_320.onnx", (0.7, 0.5)),
+        ("magika/standard_v3_3.onnx", (0.8, 0.6)),
+        ("mnist_cntk/mnist.onnx", (0.7, 0.5)),
+    ],
+)
+def test_models_of_others_get_smaller(
+    name: str, limits: tuple[float, float], sparsity: float, zeroed: Path, tmp_path: Path
+) -> None:
+    path = needs_models(*name.split("/"))
+    out = tmp_path / "out.onnx"
+    report = removed(path, sparsity, method="uniform", output=out)
+    allowed = 4e-3 if "fp16" in name else TOLERANCE
+    if not report.files[1:]:
+        assert apart(zeroed, out, {"batch_size": 1}) <= allowed
+    assert report.sizes.after is not None
+    assert report.sizes.after <= limits[sparsity == 0.5] * report.sizes.before
+    assert report.removal is not None
+    assert report.removal.parameters[1] < (1 - sparsity) * report.removal.parameters[0] * 1.05
 
 
 def test_channels_that_are_added_up_go_together(tmp_path: Path) -> None:

@@ -225,6 +225,28 @@ def test_a_dry_run_of_becoming_onnx_writes_nothing(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["small.pt"]
 
 
+@pytest.mark.parametrize("way", ["script", "frozen", "program"])
+def test_channels_go_where_the_output_is_onnx(way: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, "small", way)
+    data = onnxprune.trial(samples(), batch=2, device="cpu")
+    given = {"remove": True, "data": data, "verify": True, "sparsity": 0.4}
+    report = pruned(path, output=tmp_path / "out.onnx", check=data, **given)
+    assert report.model == str(path)
+    removal = report.removal
+    assert removal is not None
+    assert removal.removed > 0
+    assert removal.same is not None
+    assert removal.same.largest <= removal.same.allowed
+    assert report.check is not None
+    onnx.checker.check_model(tmp_path / "out.onnx", full_check=True)
+    assert report.warnings[0] == "tensors have the names of the model's ONNX form"
+    with pytest.raises(UsageError, match=r"-o NAME\.onnx|takes channels out of ONNX models"):
+        pruned(path, **given)
+    with pytest.raises(UsageError, match="an example of what it takes"):
+        pruned(path, output=tmp_path / "other.onnx", **given | {"data": None})
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([path.name, "out.onnx"])
+
+
 def test_a_name_that_promises_another_form_is_refused(tmp_path: Path) -> None:
     script, program = saved(tmp_path, "small"), saved(tmp_path, "small", "program")
     with pytest.raises(UsageError, match=r"out\.pt2: TorchScript is written as it is"):
