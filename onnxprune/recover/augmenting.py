@@ -8,8 +8,6 @@ from torch import Tensor
 
 from onnxprune.errors import UsageError
 
-WAYS = ("flip", "shift", "mix")
-NONE = "none"
 FEW = 4
 """Channels that a picture has at most, where nothing else says which dimension they are in."""
 
@@ -88,18 +86,13 @@ def choose_ways(asked: Sequence[str] | None, pictures: bool, known: bool) -> tup
     """Return what is done with samples.
 
     Args:
-        asked: what the user asked for; None does what is right for the samples.
+        asked: what the recipe asks for; None does what is right for the samples.
         pictures: whether there are pictures at all.
         known: whether they are known to be some.
     """
     if asked is None:
         return ("flip", "shift") if known else ()
-    if tuple(asked) in ((), (NONE,)):
-        return ()
-    for way in asked:
-        if way not in WAYS:
-            raise UsageError(f"--augment is of {', '.join(WAYS)}, or none; not '{way}'")
-    if not pictures:
+    if asked and not pictures:
         raise UsageError(
             "--augment changes pictures, and no input takes four dimensions with channels",
             "--augment none",
