@@ -1,6 +1,8 @@
 """Runs that meet: two writers of one output, and an interrupt at any line of the writer."""
 
+import gc
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,15 @@ from tests.hostile.writes import NEW, OLD, files, pruning, restore
 LAYOUTS = pytest.mark.parametrize("layout", [inline, external])
 OUTSIDE = {"run", "_write", "_put_in_place", "_target"}
 """Functions of the writer that make files and put them in place."""
+
+
+@pytest.fixture(autouse=True)
+def _collect() -> Iterator[None]:
+    """Let what interrupts left open be closed here, not in a test that knows nothing of it."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @LAYOUTS
