@@ -62,12 +62,17 @@ def layered(sparsity: float, **more: Any) -> Iterator[Rung]:
         yield Rung(recover, sparsity, {"recover": recover, **more})
 
 
+def falling(sparsity: float, epochs: int) -> Rung:
+    """Train while weights fall."""
+    name = f"distill, {epochs} epochs"
+    return Rung(name, sparsity, {"recover": "distill", "epochs": epochs})
+
+
 def trained(sparsity: float, epochs: int) -> Iterator[Rung]:
     """Go up by training, on the mask of one shot and with weights that fall on the way."""
     once = {"recover": "refit,distill", "epochs": epochs, "steps": 1}
     yield Rung(f"refit,distill, one shot, {epochs} epochs", sparsity, once)
-    rising = {"recover": "distill", "epochs": epochs}
-    yield Rung(f"distill, {epochs} epochs", sparsity, rising)
+    yield falling(sparsity, epochs)
 
 
 def resnet(shared: Path, long: int) -> tuple[Model, list[Rung]]:
@@ -91,14 +96,11 @@ def resnet(shared: Path, long: int) -> tuple[Model, list[Rung]]:
                 {"recover": "refit,statistics,bias", **even},
             ),
         ]
-    rungs += trained(0.5, 20)
+    rungs.append(falling(0.5, 20))
     for sparsity in (0.8, 0.9, 0.95):
-        rungs += trained(sparsity, 20)
+        rungs += trained(sparsity, 20) if sparsity == 0.9 else [falling(sparsity, 20)]
         # Up to 0.8 the default is enough.
-        most = min(long, 60) if sparsity <= 0.8 else long
-        rungs.append(
-            Rung(f"distill, {most} epochs", sparsity, {"recover": "distill", "epochs": most})
-        )
+        rungs.append(falling(sparsity, min(long, 60) if sparsity <= 0.8 else long))
     return model, rungs
 
 
@@ -211,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, help="a folder with models/ and data/")
     parser.add_argument("--folder", type=Path, default=Path(".bench/recovery"))
-    parser.add_argument("--epochs", type=int, default=160, help="of the longest rungs")
+    parser.add_argument("--epochs", type=int, default=120, help="of the longest rungs")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)

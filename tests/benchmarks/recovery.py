@@ -18,7 +18,7 @@ LAYERED = {0.5: 1.0, 0.7: 5.0}
 """The same without any gradient."""
 
 RIVAL, OURS = "uniform: SparseGPT of onnxsim", "uniform: refit,statistics,bias"
-EPOCHS = 160
+EPOCHS = 120
 COLUMNS = ("model", "rung", "sparsity", "accuracy", "below dense", "agree", "seconds")
 
 Row = dict[str, Any]
