@@ -30,7 +30,7 @@ class Recovery:
     ] = None
     lr: Annotated[
         float | None,
-        back("--lr", metavar="R", help="Largest step, as a share of weights; 0.08."),
+        back("--lr", metavar="R", help="Largest step, as a share of weights; 0.08 or less."),
     ] = None
     optimizer: Annotated[
         str | None, back(metavar="adamw|sgd", help="What distillation steps by.")

@@ -26,7 +26,7 @@ from onnxprune.types import Recipe
 
 EPOCHS = 60
 RATES = {"adamw": 0.08, "sgd": 0.02}
-"""The largest step: of AdamW as a share of a tensor's values."""
+"""The largest step: of AdamW as a share of a tensor's values, up to the usual number of epochs."""
 
 NAME = "onnxprune.training"
 SHARES = 1000
@@ -84,11 +84,20 @@ def _course(recipe: Recipe, shop: Workshop) -> Course:
     return Course(
         epochs,
         recipe.time_budget,
-        recipe.lr or RATES[recipe.optimizer],
+        recipe.lr or usual_rate(recipe.optimizer, epochs),
         recipe.optimizer,
         shop.estimation.batch,
         recipe.seed,
     )
+
+
+def usual_rate(optimizer: str, epochs: int | None) -> float:
+    """Return the largest step of a training, which is smaller where there are more of them.
+
+    So a long training goes no further from the dense model than a short one, and forgets less of
+    what the samples do not show.
+    """
+    return RATES[optimizer] * min(1.0, EPOCHS / max(epochs or EPOCHS, 1))
 
 
 def _note(done: Progress, events: int, ways: tuple[str, ...]) -> str:
