@@ -46,7 +46,8 @@ def take_followers(model: Model, recipe: Recipe, plan: Plan) -> None:
     plan.followers, apart = followers_of(model, fallen)
     for path, gone in followers_of_units(plan.weights, fallen).items():
         plan.followers[path] = gone | plan.followers.get(path, False)
-    if apart:
+    # What is taken out tells itself of channels that had to stay.
+    if apart and not recipe.remove:
         listed = ", ".join(f"'{path}'" for path in apart[:3]) + (", …" if apart[3:] else "")
         plan.warnings.append(f"what is added behind these filters stays as it is: {listed}")
 

@@ -169,17 +169,18 @@ def pools_of(weights: Sequence[Weight], tilings: Mapping[str, Tiling]) -> list[P
     for number, weight in enumerate(weights):
         for unit in dict.fromkeys(weight.units):
             first, own = (
-                _find(parents, owners.setdefault(unit, number)),
-                _find(parents, number),
+                root_of(parents, owners.setdefault(unit, number)),
+                root_of(parents, number),
             )
             parents[max(first, own)] = min(first, own)
     gathered: dict[int, list[Weight]] = {}
     for number, weight in enumerate(weights):
-        gathered.setdefault(_find(parents, number), []).append(weight)
+        gathered.setdefault(root_of(parents, number), []).append(weight)
     return [_pool(each, tilings) for each in gathered.values()]
 
 
-def _find(parents: list[int], number: int) -> int:
+def root_of(parents: list[int], number: int) -> int:
+    """Return the number that stands for all that were joined with one."""
     while parents[number] != number:
         number = parents[number]
     return number

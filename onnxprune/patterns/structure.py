@@ -26,6 +26,10 @@ def structured(
     """
     known = units or {}
     fresh = 1 + max((int(numbers.max(initial=-1)) for numbers in known.values()), default=-1)
+    going: dict[int, list[int]] = {}
+    for at, follower in enumerate(followers):
+        for unit in set(follower.units):
+            going.setdefault(unit, []).append(at)
     made = []
     for weight in weights:
         numbers = known.get(weight.path, np.zeros(0, np.int64)).copy()
@@ -33,12 +37,13 @@ def structured(
         numbers[alone] = np.arange(fresh, fresh + int(alone.sum()))
         fresh += int(alone.sum())
         own = tuple(numbers.tolist())
+        places = sorted({at for unit in own for at in going.get(unit, ())})
         made.append(
             replace(
                 weight,
                 held=left_out.get(weight.path, weight.held),
                 units=own,
-                followers=tuple(each for each in followers if set(each.units) & set(own)),
+                followers=tuple(followers[at] for at in places),
             )
         )
     return made
@@ -53,15 +58,19 @@ def leave_incomplete(
         chosen: the weights that were chosen; `weights`: all there are.
         weights: see above.
     """
-    left = list(chosen)
+    owners: dict[int, set[str]] = {}
+    for weight in chosen:
+        for unit in weight.units:
+            owners.setdefault(unit, set()).add(weight.path)
+    left = {weight.path: weight for weight in chosen}
     skipped: list[Skipped] = []
-    known = {weight.path for weight in chosen}
-    waiting = [weight for weight in weights if weight.path not in known]
+    waiting = [weight for weight in weights if weight.path not in left]
     while waiting:
         other = waiting.pop()
-        joined = [weight for weight in left if set(weight.units) & set(other.units)]
+        joined = {path for unit in set(other.units) for path in owners.get(unit, ())}
         why = f"its outputs are one with those of '{other.path}', which is left alone"
-        skipped += [Skipped(weight.path, why, weight.size) for weight in joined]
-        waiting += joined
-        left = [weight for weight in left if weight not in joined]
-    return left, skipped
+        for path in [path for path in left if path in joined]:
+            weight = left.pop(path)
+            skipped.append(Skipped(path, why, weight.size))
+            waiting.append(weight)
+    return list(left.values()), skipped

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxprune.formats.onnx_file import OnnxModel
+from onnxprune.patterns.pools import root_of
 from onnxprune.structure.following import Followed, Shapes, follow
 from onnxprune.types import Array, Weight
 
@@ -96,7 +97,7 @@ def group_channels(followed: Followed) -> list[ChannelGroup]:
                 _join(distinct, sets, parents)
     units: dict[int, list[int]] = {}
     for root, number in sets.items():
-        units.setdefault(_find(parents, number), []).append(root)
+        units.setdefault(root_of(parents, number), []).append(root)
     return [_group(followed, lines, sorted(units[key])) for key in sorted(units)]
 
 
@@ -116,15 +117,9 @@ def _lines(followed: Followed) -> list[_Line]:
     return lines
 
 
-def _find(parents: list[int], number: int) -> int:
-    while parents[number] != number:
-        number = parents[number]
-    return number
-
-
 def _join(roots: set[int], sets: dict[int, int], parents: list[int]) -> None:
     """Put some channels into one set, with all that they are in a set with."""
-    found = sorted({_find(parents, sets[root]) for root in roots if root in sets})
+    found = sorted({root_of(parents, sets[root]) for root in roots if root in sets})
     if not found:
         found = [len(parents)]
         parents.append(len(parents))

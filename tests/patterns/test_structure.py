@@ -219,8 +219,7 @@ def test_units_of_several_outputs_keep_a_multiple_of_outputs(multiple: int) -> N
 def test_what_fell_stays_fallen_where_units_are_of_several_kinds() -> None:
     made = made_of()
     weights = structured(made.weights, {}, split_of(made))
-    recipe = make_recipe({"pattern": "filters", "sparsity": 0.3, "method": "magnitude"})
-    first = filters_of(made, make_plan(recipe, weights, made.values))
+    first = filters_of(made, planned(made, weights, 0.3))
     size = {weight.path: weight.size for weight in weights}
     gone = {path: np.repeat(lost, size[path] // lost.size) for path, lost in first.items()}
     more = make_recipe({"pattern": "filters", "sparsity": 0.6, "method": "magnitude"})
